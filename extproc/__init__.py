@@ -1,0 +1,21 @@
+"""Kortex: an LLM gateway. Envoy moves the bytes; this package inspects, routes, translates and meters.
+
+Where things are, outermost first; each layer imports only from those below it:
+
+    cli            the command `kortex`, one file per verb
+    server         where Envoy speaks to us: the ext_proc streams, workers, supervisor, reload, admin
+    telemetry      metrics and the access log
+    credentials    secrets, read off the request path
+    bootstrap      Envoy's configuration (pure) and its process
+    exchange       the life of one request, as values: arrival, attempt, reply, verdict, outcome
+    providers      whose API: one short file each, and the registry
+    dialects       how requests and replies are written: one folder per wire format
+    openai         the format clients speak
+    framing        how bytes are cut: server-sent events, content encodings
+    config         what operators write
+    headers        header names and values
+    errors         every error a client can be told about
+    pb             messages generated from protos/
+"""
+
+__version__ = "0.1.0"

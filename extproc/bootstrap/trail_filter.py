@@ -1,0 +1,99 @@
+"""The trail of attempts: a filter on every attempt of the edge's router that remembers how the ones before it ended.
+
+The attempt stage knows only its own attempt. What it writes into ``x-kortex-outcome`` is collected here, in the
+request's dynamic metadata, for two readers: the attempts that follow, in ``x-kortex-trail``
+(``extproc.exchange.trail``), and the reply that Envoy makes when time runs out (``local_replies``), as JSON.
+
+Lua, because no other upstream filter can both write metadata and set headers; one script in the router and not one in
+each cluster, because every copy costs a Lua machine per thread.
+https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/lua_filter
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from envoy_data_plane.envoy.config.core.v3 import DataSource
+from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import Lua
+from envoy_data_plane.envoy.extensions.filters.http.upstream_codec.v3 import UpstreamCodec
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
+
+from extproc.bootstrap.typed_config import packed
+from extproc.exchange.verdict import Reason
+from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, OUTCOME, TRAIL
+
+METADATA: Final = "kortex.attempts"
+TRIED: Final = "tried"
+"""The attempts as a list of ``backend``, ``outcome``, ``status`` and ``milliseconds``; the last one may still be open."""
+
+_TIMEOUT: Final = Reason.TIMEOUT.value
+_RESET: Final = Reason.RESET.value
+_CLOCKS_DIFFER_MS: Final = 50
+
+# `tried` holds one table per attempt and `open` is when the last of them began, in milliseconds; it is nil when that
+# one has ended. An attempt that is still open when Envoy gives up has run out of time.
+_SCRIPT: Final = f"""\
+local METADATA = "{METADATA}"
+
+local function planned(headers)
+  local plan = string.match(headers:get("{ASSIGNMENT}") or "", '"plan":%[(.-)%]') or ""
+  local attempt = tonumber(headers:get("{ENVOY_ATTEMPT_COUNT}")) or 1
+  for backend in string.gmatch(plan, '"([^"]*)"') do
+    attempt = attempt - 1
+    if attempt == 0 then return backend end
+  end
+  return "unknown"
+end
+
+-- An attempt without a reply has used up its time, give or take two clocks, or has lost its connection.
+local function close(attempt, milliseconds, headers)
+  local limit = tonumber(string.match(headers:get("{ASSIGNMENT}") or "", '"try_ms":(%d+)')) or 0
+  attempt["milliseconds"] = milliseconds
+  if milliseconds + {_CLOCKS_DIFFER_MS} < limit then attempt["outcome"] = "{_RESET}" end
+end
+
+local function remember(metadata, tried, open)
+  metadata:set(METADATA, "state", {{ {TRIED} = tried, open = open }})
+end
+
+function envoy_on_request(handle)
+  local headers, metadata = handle:headers(), handle:streamInfo():dynamicMetadata()
+  local now = tonumber(handle:timestamp())
+  local state = (metadata:get(METADATA) or {{}})["state"]
+  local tried = state and state["{TRIED}"] or {{}}
+  if state then
+    if state["open"] then close(tried[#tried], now - state["open"], headers) end
+    local trail = {{}}
+    for index, attempt in ipairs(tried) do
+      local status = attempt["status"]
+      trail[index] = attempt["backend"] .. "=" .. attempt["outcome"] .. ";"
+        .. (status and string.format("%d", status) or "") .. ";" .. string.format("%d", attempt["milliseconds"])
+    end
+    headers:replace("{TRAIL}", table.concat(trail, ", "))
+  end
+  tried[#tried + 1] = {{ backend = planned(headers), outcome = "{_TIMEOUT}" }}
+  remember(metadata, tried, now)
+end
+
+function envoy_on_response(handle)
+  local ended = handle:headers():get("{OUTCOME}")
+  if ended then
+    local metadata = handle:streamInfo():dynamicMetadata()
+    local tried = metadata:get(METADATA)["state"]["{TRIED}"]
+    local backend, outcome, status, milliseconds = string.match(ended, "^([^=]*)=([^;]*);(%d*);(%d+)$")
+    tried[#tried] = {{
+      backend = backend, outcome = outcome, status = tonumber(status), milliseconds = tonumber(milliseconds)
+    }}
+    remember(metadata, tried, nil)
+  end
+end
+"""
+
+
+def attempt_filters() -> list[HttpFilter]:
+    """The filters between the edge's router and each attempt's cluster."""
+    script = Lua(default_source_code=DataSource(inline_string=_SCRIPT))
+    return [
+        HttpFilter(name="envoy.filters.http.lua", typed_config=packed(script)),
+        HttpFilter(name="envoy.filters.http.upstream_codec", typed_config=packed(UpstreamCodec())),
+    ]

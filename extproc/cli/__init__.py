@@ -1,0 +1,1 @@
+"""The command ``kortex``: ``main`` holds the verbs together, one file each."""

@@ -1,0 +1,163 @@
+"""The life of ``kortex run``: find everything, start, say so, serve, drain, end. Returns the process's exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from rich.console import Console
+
+from extproc.bootstrap import edge
+from extproc.bootstrap.process import find_envoy
+from extproc.bootstrap.system_roots import find_system_roots
+from extproc.cli.banner import Served, print_banner
+from extproc.cli.console import FAILED
+from extproc.cli.envoy_binary import envoy_version
+from extproc.cli.signals import SIGNALLED, StopSignals
+from extproc.cli.source import Source, find_source
+from extproc.cli.watching import watching
+from extproc.server.addresses import check_free, listen, spell_address
+from extproc.server.admin import AdminServer, Operated, admin_application
+from extproc.server.logs import log_to_standard_error
+from extproc.server.self_metrics import SelfMetrics, Vitals
+from extproc.server.supervisor import Setup, Supervisor
+
+_LOG: Final = logging.getLogger(__name__)
+_LONGEST_SOCKET_PATH: Final = 100
+_LONGEST_SOCKET_NAME: Final = "worker-1024.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line said."""
+
+    config: Path | None
+    workers: int
+    envoy: Path | None
+
+
+async def run_gateway(options: Options) -> int:
+    """Raises ConfigError, ConfigUnreadable, AddressUnavailable, EnvoyError and StartError before anything serves."""
+    signals = StopSignals()
+    source = await find_source(options.config)
+    envoy = find_envoy(None if options.envoy is None else str(options.envoy))
+    version = await asyncio.to_thread(envoy_version, envoy)
+    with _run_directory() as directory:
+        setup = Setup(envoy=envoy, workers=options.workers, directory=directory, system_ca=find_system_roots())
+        supervisor = Supervisor(setup, source.text)
+        gateway = supervisor.snapshot.config.gateway
+        log_to_standard_error(gateway.log_level)
+        check_free(gateway.listen)
+        admin_socket = listen(gateway.admin)
+        async with _admin(supervisor, admin_socket), _stopped(supervisor):
+            if not await _started(supervisor, signals):
+                return 0
+            served = Served(
+                snapshot=supervisor.snapshot,
+                config=source.name,
+                listen=await supervisor.envoy.listening(edge.NAME),
+                admin=spell_address(admin_socket),
+                envoy_version=version,
+                workers=options.workers,
+                sources=source.sources,
+                notes=source.notes,
+            )
+            print_banner(Console(), served)
+            return await _serve(supervisor, source, signals)
+
+
+async def _serve(supervisor: Supervisor, source: Source, signals: StopSignals) -> int:
+    """Until a signal comes, or Envoy ends by itself."""
+    ended = asyncio.ensure_future(supervisor.envoy.wait())
+    async with watching(source, supervisor):
+        await asyncio.wait({ended, signals.first}, return_when=asyncio.FIRST_COMPLETED)
+    if ended.done():
+        return _mourn(supervisor, ended.result())
+    _LOG.info("draining; a second signal ends everything at once")
+    draining = asyncio.ensure_future(supervisor.drain())
+    await asyncio.wait({ended, draining, signals.second}, return_when=asyncio.FIRST_COMPLETED)
+    if signals.second.done():
+        draining.cancel()
+        return SIGNALLED + signals.second.result()
+    if ended.done():
+        draining.cancel()
+        return _mourn(supervisor, ended.result())
+    ended.cancel()
+    return 0
+
+
+def _mourn(supervisor: Supervisor, code: int) -> int:
+    _LOG.error("Envoy ended by itself with code %d: %s", code, supervisor.envoy.last_words() or "it said nothing")
+    return FAILED
+
+
+async def _started(supervisor: Supervisor, signals: StopSignals) -> bool:
+    """False when a signal came first. Raises StartError."""
+    starting = asyncio.ensure_future(supervisor.start())
+    await asyncio.wait({starting, signals.first}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        return True
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await starting
+    return False
+
+
+@contextlib.asynccontextmanager
+async def _stopped(supervisor: Supervisor) -> AsyncIterator[None]:
+    """However the block ends, no process is left."""
+    try:
+        yield
+    finally:
+        await supervisor.stop()
+
+
+@contextlib.asynccontextmanager
+async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncIterator[None]:
+    """From before the start, so that readiness can be seen coming, until the end, so that draining can."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(supervisor.metrics_directory))  # type: ignore[no-untyped-call] # as shipped
+    registry.register(SelfMetrics(supervisor.history, lambda: _vitals(supervisor)))
+    operated = Operated(
+        ready=supervisor.ready,
+        describe=supervisor.history.describe,
+        registry=registry,
+        envoy=supervisor.envoy.prometheus,
+    )
+    server = AdminServer(admin_application(operated), listening)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
+
+
+def _vitals(supervisor: Supervisor) -> Vitals:
+    return Vitals(
+        workers_serving=sum(worker.serving for worker in supervisor.workers),
+        worker_restarts=sum(worker.restarts for worker in supervisor.workers),
+        envoy_up=supervisor.envoy.running,
+    )
+
+
+@contextlib.contextmanager
+def _run_directory() -> Iterator[Path]:
+    """For sockets, Envoy's files and shared counters: ours alone, short enough for the sockets, gone at the end."""
+    usual = Path(tempfile.gettempdir())
+    fits = len(str(usual / "kortex-abcdefgh" / _LONGEST_SOCKET_NAME)) <= _LONGEST_SOCKET_PATH
+    directory = Path(tempfile.mkdtemp(prefix="kortex-", dir=usual if fits else "/tmp"))  # noqa: S108 - mkdtemp is private
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,38 @@
+"""The command ``kortex``: its verbs, held together. Each is a file of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from extproc.cli import check, config_schema, render, run, serve, version
+
+app = typer.Typer(
+    name="kortex",
+    help="An LLM gateway: Envoy moves the bytes, this decides where they go.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("run")(run.run)
+app.command("serve")(serve.serve)
+app.command("check")(check.check)
+app.command("render")(render.render)
+app.add_typer(config_schema.app, name="config")
+app.command("version")(version.version)
+
+
+@app.callback()
+def main(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=version.show_and_exit, is_eager=True, help="Say the versions and exit.")
+    ] = False,
+) -> None:
+    """An LLM gateway: Envoy moves the bytes, this decides where they go."""
+
+
+if __name__ == "__main__":
+    app(prog_name="kortex")

@@ -1,0 +1,82 @@
+"""The life of ``kortex serve``: start, serve, drain, end. Returns the process's exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import REGISTRY
+
+from extproc.cli.console import Failed
+from extproc.cli.signals import SIGNALLED, StopSignals
+from extproc.cli.source import find_source
+from extproc.cli.watching import watching
+from extproc.server.addresses import check_free, listen, spell_address
+from extproc.server.admin import AdminServer, Operated, admin_application
+from extproc.server.logs import log_to_standard_error
+from extproc.server.self_metrics import SelfMetrics, Vitals
+from extproc.server.standalone import Standalone
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line said. Without ``admin``, the configuration says where that is."""
+
+    config: Path
+    listen: str
+    admin: str | None
+    xds_directory: Path | None
+
+
+async def run_processor(options: Options) -> int:
+    """Raises ConfigError, ConfigUnreadable, AddressUnavailable, OSError and Failed before anything serves."""
+    signals = StopSignals()
+    source = await find_source(options.config)
+    processor = Standalone(options.listen, source.text, xds_directory=options.xds_directory)
+    gateway = processor.snapshot.config.gateway
+    log_to_standard_error(gateway.log_level)
+    admin_socket = listen(options.admin or gateway.admin)
+    if not options.listen.startswith("unix:"):
+        check_free(options.listen)  # says why not, where gRPC does not
+    async with _admin(processor, admin_socket):
+        try:
+            address = await processor.start()
+        except RuntimeError as error:
+            raise Failed(str(error)) from error
+        try:
+            _LOG.info("serving Envoy at %s, admin at %s", address, spell_address(admin_socket))
+            async with watching(source, processor):
+                await signals.first
+            _LOG.info("draining; a second signal ends everything at once")
+            draining = asyncio.ensure_future(processor.drain())
+            await asyncio.wait({draining, signals.second}, return_when=asyncio.FIRST_COMPLETED)
+            draining.cancel()
+            return SIGNALLED + signals.second.result() if signals.second.done() else 0
+        finally:
+            await processor.stop()
+
+
+@contextlib.asynccontextmanager
+async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterator[None]:
+    own = SelfMetrics(processor.history, lambda: _vitals(processor))
+    REGISTRY.register(own)
+    operated = Operated(ready=processor.ready, describe=processor.history.describe, registry=REGISTRY, envoy=None)
+    server = AdminServer(admin_application(operated), listening)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
+        REGISTRY.unregister(own)
+
+
+def _vitals(processor: Standalone) -> Vitals:
+    return Vitals(workers_serving=int(processor.serving), worker_restarts=0, envoy_up=None)

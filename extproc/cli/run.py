@@ -1,0 +1,39 @@
+"""``kortex run``: the whole gateway, Envoy and workers, until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar="KORTEX_CONFIG", help="kortex.yaml. Without one, the environment tells what there is."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Processes that inspect requests. Default: one per core.")
+    ] = None,
+    envoy: Annotated[Path | None, typer.Option(help="An Envoy binary in place of the one that is installed.")] = None,
+) -> None:
+    """Start the gateway, and end it in order on SIGTERM or Ctrl-C."""
+    import uvloop
+
+    from extproc.cli.console import failures_told, name_of
+    from extproc.cli.gateway import Options, run_gateway
+
+    options = Options(config=config, workers=workers or _cores(), envoy=envoy)
+    with failures_told(name_of(config)):
+        raise typer.Exit(uvloop.run(run_gateway(options)))
+
+
+def _cores() -> int:
+    """Those that this process may use, which in a container are fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1

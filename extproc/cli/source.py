@@ -1,0 +1,41 @@
+"""Where the configuration of a run comes from: a file, or the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from extproc.bootstrap.system_roots import find_system_roots
+from extproc.cli.console import name_of
+from extproc.server.watch import read_config
+from extproc.server.zero_config import configure_from_environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A configuration's text, and what the banner says about it. ``path`` is None when there is no file."""
+
+    text: bytes
+    path: Path | None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return name_of(self.path)
+
+    @property
+    def watchable(self) -> Path | None:
+        """The file, where it may change: a pipe such as /dev/stdin is read once."""
+        return self.path if self.path is not None and self.path.is_file() else None
+
+
+async def find_source(config: Path | None) -> Source:
+    """Raises ConfigUnreadable for a file that cannot be read."""
+    if config is not None:
+        return Source(text=read_config(config), path=config)
+    made = await configure_from_environment(os.environ, system_roots=find_system_roots())
+    return Source(text=made.text, path=None, sources=made.sources, notes=made.notes)

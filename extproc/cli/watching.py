@@ -1,0 +1,62 @@
+"""Keeps what serves in step with the configuration's file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
+
+from extproc.cli.source import Source
+from extproc.exchange.snapshot import Snapshot
+from extproc.server.history import History
+from extproc.server.logs import log_to_standard_error
+from extproc.server.watch import Watcher
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Reloadable(Protocol):
+    """The supervisor of ``kortex run``, or the processor of ``kortex serve``."""
+
+    history: History
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What new requests are served by."""
+
+    async def reload(self, text: bytes) -> None:
+        """Serve another config, or say why not in log and history."""
+
+
+@contextlib.asynccontextmanager
+async def watching(source: Source, served: Reloadable) -> AsyncIterator[None]:
+    """Inside the block, a saved file takes effect. Nothing is watched where there is no file."""
+    if source.watchable is None:
+        yield
+        return
+
+    async def reload(text: bytes) -> None:
+        await served.reload(text)
+        log_to_standard_error(served.snapshot.config.gateway.log_level)
+
+    def refuse(problem: str) -> None:
+        _LOG.error("config not reloaded, number %d stays in force: %s", served.history.number, problem)
+        served.history.refuse(problem)
+
+    watcher = Watcher(source.watchable, source.text, reload=reload, refuse=refuse)
+    task = asyncio.create_task(_run(watcher))
+    try:
+        yield
+    finally:
+        watcher.stop()
+        await task
+
+
+async def _run(watcher: Watcher) -> None:
+    try:
+        await watcher.run()
+    except Exception:
+        # What serves goes on serving.
+        _LOG.exception("changes of the configuration are not noticed any more")

@@ -1,0 +1,1 @@
+"""What operators write: frozen models, unknown keys refused; pure, from bytes to values."""

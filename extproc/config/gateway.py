@@ -1,0 +1,56 @@
+"""``gateway:`` the listeners, the limits of the data plane, and the root of the whole file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from extproc.config.backends import Backend
+from extproc.config.routes import Retries, Route, Timeouts
+from extproc.config.scalars import Address, Duration, Model, Name, Size
+
+DEFAULT_TIMEOUTS = Timeouts.model_validate(
+    {"connect": "5s", "firstToken": "60s", "unstreamed": "10m", "idle": "60s", "total": None}
+)
+DEFAULT_RETRIES = Retries.model_validate({"perBackend": 1, "backoff": "100ms"})
+
+
+class Gateway(Model):
+    """The gateway itself."""
+
+    listen: Address = "127.0.0.1:8080"
+    """Where clients connect."""
+    admin: Address = "127.0.0.1:9090"
+    """Health, readiness, effective config and metrics."""
+    body_limit: Size = Field(default=32 << 20, ge=1 << 10, le=1 << 30)
+    """Largest request body; sets Envoy's buffers and the gRPC message limits too. Over it: 413."""
+    max_connections: int = Field(default=50_000, ge=1)
+    """Client connections that may be open at once; more are closed on arrival."""
+    heap_limit: Size | None = Field(default=None, ge=64 << 20)
+    """Memory at which Envoy sheds load (stops keep-alive at 92 %, refuses requests at 95 %). Default: no limit."""
+    drain: Duration = 30_000
+    """On SIGTERM, how long running requests may take to finish."""
+    retries: Retries = Retries()
+    """Defaults for every route."""
+    timeouts: Timeouts = Timeouts()
+    """Defaults for every route."""
+    access_log: bool = True
+    """One JSON line per attempt on standard output."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Of Kortex itself, on standard error."""
+
+
+class Config(Model):
+    """kortex.yaml."""
+
+    gateway: Gateway = Gateway()
+    """The gateway itself."""
+    backends: dict[Name, SerializeAsAny[Backend]] = {}
+    """The upstreams, by a name of yours."""
+    routes: dict[Name, Route] = {}
+    """Which models clients may ask for and which backends answer, by a name of yours."""
+
+    def redacted(self) -> dict[str, Any]:
+        """The effective config for people to look at. It holds references to secrets, never secrets."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,1 @@
+"""Credentials for providers: read from the environment or from files, and never shown."""

@@ -1,0 +1,165 @@
+"""Arrival, once per client request: is it well formed, what does it ask, and which backends shall answer, in which order?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from extproc.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    PathNotFound,
+    UnsupportedFeature,
+)
+from extproc.exchange.assignment import Assignment
+from extproc.exchange.snapshot import Plan, Snapshot
+from extproc.headers import (
+    ASSIGNMENT,
+    ENVOY_MAX_RETRIES,
+    ENVOY_PER_TRY_TIMEOUT_MS,
+    ENVOY_TIMEOUT_MS,
+    INTERNAL_PREFIXES,
+    Headers,
+)
+from extproc.openai.call import OPERATION_PATHS, Call, parse_call
+from extproc.openai.models import model_body, model_list_body
+
+_MODELS: Final = "/v1/models"
+_JSON: Final = (("content-type", "application/json"),)
+# Envoy's own limit comes after the attempt stage's, which can still tell the client what happened.
+_STREAM_GRACE_MS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A reply made by the gateway itself."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = _JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """Where the request goes: ``targets`` are Envoy's cluster names in the order of the attempts."""
+
+    targets: tuple[str, ...]
+    set_headers: tuple[tuple[str, bytes], ...]
+    remove_headers: tuple[str, ...]
+    plan: Plan
+    call: Call
+
+
+def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | None:
+    """Judge a request by its headers. None: its body is needed. Raises ClientError."""
+    method = headers.get(":method", "")
+    path = headers.get(":path", "").partition("?")[0]
+    if path in OPERATION_PATHS:
+        if method != "POST":
+            message = f"Not allowed to {method} on {path}: use POST."
+            raise MethodNotAllowed(message, allow="POST")
+        _check_framing(headers, has_body=has_body, limit=snapshot.config.gateway.body_limit)
+        return None
+    if path == _MODELS or path.startswith(f"{_MODELS}/"):
+        if method != "GET":
+            message = f"Not allowed to {method} on {path}: use GET."
+            raise MethodNotAllowed(message, allow="GET")
+        return _models(path, snapshot)
+    raise PathNotFound(_unknown_path(method, path))
+
+
+def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float]) -> Planned:
+    """Decide by the body. ``now`` gives Unix seconds. Raises ClientError."""
+    path = headers.get(":path", "").partition("?")[0]
+    call = parse_call(OPERATION_PATHS[path], body)
+    plan = snapshot.plan(call.model)
+    if plan is None:
+        raise _model_not_found(call.model)
+    targets = plan.offering(call.operation)
+    if not targets:
+        backends = ", ".join(target.backend for target in plan.targets)
+        message = f"No backend of the model '{call.model}' offers {call.operation.value} (tried: {backends})."
+        raise UnsupportedFeature(message, param="model")
+    arrived_ms = int(now() * 1_000)
+    assignment = Assignment(
+        operation=call.operation,
+        asked=call.model,
+        model=plan.upstream_name(call.model),
+        stream=call.stream,
+        include_usage=call.include_usage,
+        route=plan.route,
+        plan=tuple(target.backend for target in targets),
+        retries=plan.retries,
+        try_ms=plan.first_token_ms if call.stream else plan.unstreamed_ms,
+        idle_ms=plan.idle_ms,
+        arrived_ms=arrived_ms,
+        deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
+    )
+    return Planned(
+        targets=tuple(target.name for target in targets),
+        set_headers=_request_headers(assignment, plan),
+        remove_headers=tuple(
+            name for name in headers if name.startswith(INTERNAL_PREFIXES) and name not in _SET_BY_ARRIVAL
+        ),
+        plan=plan,
+        call=call,
+    )
+
+
+_SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
+
+
+def _request_headers(assignment: Assignment, plan: Plan) -> tuple[tuple[str, bytes], ...]:
+    """Envoy's per-request knobs, always all three: a client's own must be overwritten.
+
+    A router timeout of 0 is no timeout. For a stream it would cut what has begun without a word, so it comes late.
+    """
+    grace = _STREAM_GRACE_MS if assignment.stream else 0
+    total = 0 if plan.total_ms is None else plan.total_ms + grace
+    return (
+        (ASSIGNMENT, assignment.to_header()),
+        (ENVOY_MAX_RETRIES, b"%d" % (len(assignment.plan) - 1)),
+        (ENVOY_PER_TRY_TIMEOUT_MS, b"%d" % assignment.try_ms),
+        (ENVOY_TIMEOUT_MS, b"%d" % total),
+    )
+
+
+def _check_framing(headers: Headers, *, has_body: bool, limit: int) -> None:
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        message = f"Request bodies with content-encoding '{encoding}' are not supported: send plain JSON."
+        raise InvalidRequest(message)
+    if not has_body:
+        message = "We could not parse the JSON body of your request: the body is empty."
+        raise InvalidRequest(message)
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        message = f"The request body has {length} bytes, but the limit is {limit} bytes."
+        raise BodyTooLarge(message)
+
+
+def _models(path: str, snapshot: Snapshot) -> Answer:
+    created = int(snapshot.loaded_at)
+    if path == _MODELS:
+        return Answer(status=200, body=model_list_body(snapshot.models, created=created))
+    name = unquote(path.removeprefix(f"{_MODELS}/"))
+    plan = snapshot.plan(name)
+    if plan is None:
+        raise _model_not_found(name)
+    return Answer(status=200, body=model_body(name, created=created, owner=plan.targets[0].provider.name))
+
+
+def _model_not_found(name: str) -> ModelNotFound:
+    message = f"The model '{name}' does not exist or you do not have access to it. GET /v1/models lists the models."
+    return ModelNotFound(message, param="model")
+
+
+def _unknown_path(method: str, path: str) -> str:
+    message = f"Unknown request URL: {method} {path}."
+    if f"/v1{path}" in OPERATION_PATHS or f"/v1{path}" == _MODELS:
+        return f"{message} Did you mean /v1{path}? The base URL of a client ends in /v1."
+    return f"{message} See https://platform.openai.com/docs/api-reference for the API's paths."

@@ -1,0 +1,57 @@
+"""What arrival tells the attempts, in one request header between the two listeners: everything an attempt needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from extproc.errors import InternalError
+from extproc.openai.call import Call, Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """``try_ms``: until the answer begins, per attempt; ``idle_ms``: between events; ``deadline_ms`` and ``arrived_ms``: Unix time."""
+
+    operation: Operation
+    asked: str
+    """The model's name as the client wrote it."""
+    model: str
+    """The same without the route's prefix: what a backend without a model of its own is asked for."""
+    stream: bool
+    include_usage: bool
+    route: str
+    plan: tuple[str, ...]
+    """Backends in the order of the attempts."""
+    retries: int
+    try_ms: int
+    idle_ms: int
+    arrived_ms: int
+    deadline_ms: int | None
+
+    def to_header(self) -> bytes:
+        """Compact JSON; control characters cannot occur in it."""
+        return orjson.dumps(self)
+
+    def call(self, body: bytes) -> Call:
+        """The client's request, as arrival understood it."""
+        return Call(
+            operation=self.operation,
+            model=self.asked,
+            body=body,
+            stream=self.stream,
+            include_usage=self.include_usage,
+        )
+
+
+def read_assignment(header: str | None) -> Assignment:
+    """The inverse of ``to_header``. Raises InternalError: the request did not come through the edge listener."""
+    try:
+        fields = orjson.loads(header or "")
+        fields["operation"] = Operation(fields["operation"])
+        fields["plan"] = tuple(fields["plan"])
+        return Assignment(**fields)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        message = "A provider listener was reached without passing the edge listener."
+        raise InternalError(message) from None

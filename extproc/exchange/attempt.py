@@ -1,0 +1,131 @@
+"""Attempt, once per try: write the client's request for one backend. The reply is ``extproc.exchange.reply``'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from extproc.config.backends import Backend
+from extproc.dialects.base import ClientReply, Translator
+from extproc.errors import InternalError
+from extproc.exchange.assignment import Assignment, read_assignment
+from extproc.exchange.snapshot import Target
+from extproc.exchange.trail import read_trail
+from extproc.exchange.verdict import Reason
+from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, ENVOY_MAX_RETRIES, TRAIL, Headers
+from extproc.openai.error_body import AttemptSummary
+
+# What a provider may see of the client's request headers, beside the backend's forwardHeaders. Everything else stays
+# here: credentials and cookies above all, but also addresses and whatever else a client's platform adds.
+_FORWARDED: Final = frozenset(
+    {
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "user-agent",
+        "x-request-id",
+        "traceparent",
+        "tracestate",
+        "idempotency-key",
+        "openai-beta",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamHeaders:
+    """The change from the client's request to the provider's; ``body`` None leaves the client's bytes."""
+
+    set_headers: tuple[tuple[str, str], ...]
+    remove_headers: tuple[str, ...]
+    body: bytes | None
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at one target. ``started`` is the clock's reading when it began, in seconds."""
+
+    target: Target
+    assignment: Assignment
+    translator: Translator
+    number: int
+    before: tuple[AttemptSummary, ...]
+    started: float
+
+    @property
+    def model(self) -> str:
+        """The provider's name for the model."""
+        return self.target.settings.model or self.assignment.model
+
+    @property
+    def last(self) -> bool:
+        """Whether no other backend follows in the plan."""
+        return self.number >= len(self.assignment.plan)
+
+    def too_small(self, backends: Mapping[str, Backend]) -> bool:
+        """Whether this model is known to hold less than one before it, for which the prompt was too long."""
+        own = self.target.settings.context_window
+        if own is None:
+            return False
+        overflowed = (backends.get(past.backend) for past in self.before if past.outcome == Reason.CONTEXT_LENGTH)
+        return any(backend is not None and own < (backend.context_window or 0) for backend in overflowed)
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether the client's body is needed to write this backend's request."""
+        if self.target.provider.answer is not None:
+            return True
+        return self.translator.rewrites(self.assignment.call(b""), self.model)
+
+    def answer(self, body: bytes) -> ClientReply | None:
+        """The reply of a provider that is part of the gateway; None for all others. Raises ClientError."""
+        answer = self.target.provider.answer
+        return None if answer is None else answer(self.assignment.call(body), self.model)
+
+    def encode(self, headers: Headers, body: bytes) -> UpstreamHeaders:
+        """The provider's request. Raises CredentialUnavailable, and whatever the dialect refuses."""
+        settings = self.target.settings
+        call = self.assignment.call(body)
+        request = self.translator.encode(call, self.model)
+        fields = [
+            (":path", self.target.provider.path(settings, call.operation)),
+            (":authority", self.target.authority),
+            ("accept", "text/event-stream" if call.stream else "application/json"),
+            ("accept-encoding", "identity"),
+            ("content-type", "application/json"),
+            (ENVOY_MAX_RETRIES, str(self.assignment.retries)),
+            *request.headers,
+            *self.target.provider.authorize(self.target.credential()),
+        ]
+        if request.body is not None:
+            fields.append(("content-length", str(len(request.body))))
+        written = {name for name, _ in fields}
+        forwarded = settings.forward_headers
+        removed = tuple(
+            name
+            for name in headers
+            if name not in _FORWARDED and name not in written and name not in forwarded and name[0] != ":"
+        )
+        return UpstreamHeaders(
+            set_headers=tuple(fields), remove_headers=removed, body=request.body, dropped=request.dropped
+        )
+
+
+def begin_attempt(headers: Headers, target: Target, *, started: float) -> Attempt:
+    """Read what arrival and the attempts before have left. Raises InternalError."""
+    assignment = read_assignment(headers.get(ASSIGNMENT))
+    translator = target.provider.translator(assignment.operation)
+    if translator is None:
+        message = f"The backend '{target.backend}' was planned for an operation it does not have."
+        raise InternalError(message)
+    count = headers.get(ENVOY_ATTEMPT_COUNT, "1")
+    return Attempt(
+        target=target,
+        assignment=assignment,
+        translator=translator,
+        number=int(count) if count.isdigit() else 1,
+        before=read_trail(headers.get(TRAIL)),
+        started=started,
+    )

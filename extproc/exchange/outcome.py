@@ -1,0 +1,78 @@
+"""What became of one attempt: the value from which headers, metrics and logs are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.verdict import Reason, Verdict
+from extproc.openai.call import Operation
+from extproc.openai.usage import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """``verdict`` is None when the provider answered. Times are milliseconds from the attempt's start.
+
+    ``final``: whether the client was given this attempt's reply, so that no other attempt follows.
+    ``tries``: requests that reached for this provider, counting its own retries; None when no reply told.
+    """
+
+    backend: str
+    provider: str
+    route: str
+    operation: Operation
+    stream: bool
+    asked: str
+    model: str
+    attempt: int
+    tries: int | None
+    verdict: Verdict | None
+    final: bool
+    status: int | None
+    usage: Usage | None
+    served_model: str | None
+    first_event_ms: float | None
+    duration_ms: float
+    request_ms: float
+    """From the request's arrival at the edge to the end of this attempt."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it did not answer; None when it did."""
+        return None if self.verdict is None else self.verdict.reason
+
+
+def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
+    attempt: Attempt,
+    *,
+    now: float,
+    status: int | None,
+    final: bool,
+    verdict: Verdict | None = None,
+    tries: int | None = None,
+    usage: Usage | None = None,
+    served_model: str | None = None,
+    first_event_at: float | None = None,
+) -> Outcome:
+    """The outcome of an attempt that ends at ``now``, on the clock it was started by (seconds)."""
+    assignment = attempt.assignment
+    return Outcome(
+        backend=attempt.target.backend,
+        provider=attempt.target.provider.name,
+        route=assignment.route,
+        operation=assignment.operation,
+        stream=assignment.stream,
+        asked=assignment.asked,
+        model=attempt.model,
+        attempt=attempt.number,
+        tries=tries,
+        verdict=verdict,
+        final=final,
+        status=status,
+        usage=usage,
+        served_model=served_model,
+        first_event_ms=None if first_event_at is None else (first_event_at - attempt.started) * 1_000,
+        duration_ms=(now - attempt.started) * 1_000,
+        request_ms=now * 1_000 - assignment.arrived_ms,
+    )

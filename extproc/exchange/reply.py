@@ -1,0 +1,336 @@
+"""The reply of one attempt, decoded as it arrives: headers are held until it is known whether there is an answer at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
+from extproc.errors import UpstreamError
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
+from extproc.exchange.outcome import Outcome, conclude
+from extproc.exchange.trail import ANSWERED, write_outcome, write_trail
+from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
+from extproc.framing.base import FramingError
+from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
+from extproc.framing.sse import Event, SseFramer
+from extproc.headers import (
+    ATTEMPTS,
+    BACKEND,
+    ENVOY_ATTEMPT_COUNT,
+    FAILOVER,
+    LOCAL_REPLY,
+    MODEL,
+    OUTCOME,
+    TRAIL,
+    UPSTREAM_REQUEST_ID,
+    Headers,
+)
+from extproc.openai.error_body import AttemptSummary, error_body, error_event
+from extproc.openai.usage import Usage
+
+# What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
+# provider's front door.
+_KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "openai-processing-ms", "openai-version"})
+_REQUEST_ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "cf-ray")
+_LONGEST_WHOLE_REPLY: Final = 256 << 20
+_LONGEST_EVENT: Final = 32 << 20
+_OK: Final = 200
+_FIRST_FAILURE: Final = 300
+_FIRST_ERROR: Final = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The reply's headers may go now."""
+
+    status: int
+    set_headers: tuple[tuple[str, str], ...]
+    remove_headers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """Bytes for the client; ``end`` closes the reply, and with it the provider's, wherever that was."""
+
+    data: bytes
+    end: bool
+
+
+Step = Head | Body
+
+
+def own_headers(attempt: Attempt) -> tuple[tuple[str, str], ...]:
+    """What every reply tells about how it came to be."""
+    own = (
+        (BACKEND, attempt.target.backend),
+        (MODEL, attempt.model),
+        (ATTEMPTS, str(attempt.number)),
+    )
+    return (*own, (TRAIL, write_trail(attempt.before))) if attempt.before else own
+
+
+class Reply:
+    """One attempt's reply. Feed it what arrives, in order, with the clock's reading in seconds; it gives what may go on.
+
+    Nothing is given while the answer is still in doubt, so that the next backend can be tried. When it has ended,
+    ``outcome`` says how.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_chunks",
+        "_decoder",
+        "_framer",
+        "_head",
+        "_held",
+        "_model",
+        "_released",
+        "_size",
+        "_stream",
+        "first_event_at",
+        "outcome",
+    )
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._call = attempt.assignment.call(b"{}")
+        self._head = Headers()
+        self._decoder: Decoder | None = None
+        self._framer: SseFramer | None = None
+        self._stream: StreamTranslator | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._held = b""
+        self._model: str | None = None
+        self._released = False
+        self.first_event_at: float | None = None
+        self.outcome: Outcome | None = None
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the client already has the beginning of a stream."""
+        return self._released and self._stream is not None
+
+    def headers(self, headers: Headers, *, end: bool, now: float) -> list[Step]:
+        """The reply's headers; they are held."""
+        self._head = headers
+        try:
+            self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
+        except DecodingError as error:
+            return self._fail(GarbledReply(str(error)), now)
+        if self._call.stream and _OK <= self._status < _FIRST_FAILURE and not self._is_json:
+            self._decoder = decoder_for(headers.get("content-encoding", ""), limit=None)
+            self._framer = SseFramer(limit=_LONGEST_EVENT)
+            self._stream = self._attempt.translator.stream(self._call)
+        return self.body(b"", end=True, now=now) if end else []
+
+    def body(self, data: bytes, *, end: bool, now: float) -> list[Step]:
+        """A piece of the body. Whatever comes after the reply has ended is ignored."""
+        if self.outcome is not None or self._decoder is None:
+            return []
+        try:
+            plain = self._decoder.feed(data)
+            if end:
+                self._decoder.close()
+        except DecodingError as error:
+            return self._fail(GarbledReply(str(error)), now)
+        if self._stream is not None and self._framer is not None:
+            return self._stream_body(self._stream, self._framer, plain, end=end, now=now)
+        self._chunks.append(plain)
+        self._size += len(plain)
+        return self._whole(now) if end else []
+
+    def expire(self, reason: Reason, now: float) -> list[Step]:
+        """Time is up (``IDLE`` or ``DEADLINE``): end what has begun, or refuse what has not."""
+        if self.outcome is not None:
+            return []
+        if self._stream is not None and self._stream.state.complete:
+            return self._finish(self._stream, b"", now)
+        return self._fail(broken_stream(reason, self._attempt.target.backend), now, reason=reason)
+
+    def crash(self, now: float) -> list[Step]:
+        """A bug in decoding, whose traceback is in the log: the client gets an error, or the next backend its turn."""
+        if self.outcome is not None:
+            return []
+        bug = broken()
+        error = UpstreamError(bug.message, status=bug.status, type=bug.type, code=bug.code)
+        return self._fail(error, now, reason=Reason.GATEWAY)
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether the provider has begun to reply, so that there is something to answer in place of."""
+        return bool(self._head)
+
+    def abandon(self, now: float) -> None:
+        """The attempt's stream ended without a word: its time to begin ran out, or the client or the provider left."""
+        if self.outcome is not None:
+            return
+        elapsed_ms = (now - self._attempt.started) * 1_000
+        if self._released:
+            self._conclude(now, status=_OK, verdict=judge_reason(Reason.INTERRUPTED), final=True, usage=self._usage)
+        elif elapsed_ms >= self._attempt.assignment.try_ms:
+            self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last)
+        elif self.has_headers:
+            # Most likely the provider cut its reply short; the edge then asks the next backend.
+            self._conclude(now, status=None, verdict=judge_reason(Reason.RESET), final=self._attempt.last)
+        else:
+            self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True)
+
+    @property
+    def _usage(self) -> Usage | None:
+        return None if self._stream is None else self._stream.state.usage
+
+    @property
+    def _status(self) -> int:
+        text = self._head.get(":status", "")
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def _is_json(self) -> bool:
+        return self._head.get("content-type", "").lower().startswith("application/json")
+
+    @property
+    def _served_model(self) -> str | None:
+        return self._model if self._stream is None else self._stream.state.model
+
+    def _whole(self, now: float) -> list[Step]:
+        local = self._head.get(LOCAL_REPLY)
+        if local is not None:
+            error, reason = local_failure(local, self._attempt.target.backend)
+            return self._fail(error, now, reason=reason)
+        reply = UpstreamReply(status=self._status, headers=self._head, body=b"".join(self._chunks))
+        self._chunks.clear()
+        try:
+            if _FIRST_FAILURE <= self._status < _FIRST_ERROR:
+                raise redirected(self._status, self._attempt.target.backend)
+            if not _OK <= self._status < _FIRST_FAILURE:
+                raise self._attempt.translator.decode_error(reply)
+            answer = self._attempt.translator.decode(reply, self._call)
+            if self._call.stream:
+                message = "The provider answered a streamed call without streaming."
+                raise GarbledReply(message)  # noqa: TRY301 - judged like every other unusable answer
+        except UpstreamError as error:
+            return self._fail(error, now)
+        self.first_event_at = now
+        head = self._answer_head((("content-length", str(len(answer.body))),))
+        self._model = answer.model
+        self._conclude(now, status=self._status, usage=answer.usage, final=True)
+        return [head, Body(data=answer.body, end=True)]
+
+    def _stream_body(
+        self, stream: StreamTranslator, framer: SseFramer, plain: bytes, *, end: bool, now: float
+    ) -> list[Step]:
+        out: list[bytes] = []
+        try:
+            events: list[Event] = framer.feed(plain)
+            if end:
+                events += framer.close()
+            for event in events:
+                out.append(stream.event(event))  # noqa: PERF401 - what came before an error must still go out
+            if end:
+                out.append(stream.close())
+        except UpstreamError as error:
+            return self._release(stream, b"".join(out), now) + self._fail(error, now)
+        except FramingError as error:
+            return self._release(stream, b"".join(out), now) + self._fail(GarbledReply(str(error)), now)
+        if end and not stream.state.complete:
+            steps = self._release(stream, b"".join(out), now)
+            cut = broken_stream(Reason.TRUNCATED, self._attempt.target.backend)
+            return steps + self._fail(cut, now, reason=Reason.TRUNCATED)
+        if end:
+            return self._finish(stream, b"".join(out), now)
+        return self._release(stream, b"".join(out), now)
+
+    def _release(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
+        """Hold until the first event that says something; comments and pings do not."""
+        if self._released:
+            return [Body(data=data, end=False)] if data else []
+        self._held += data
+        if stream.state.events == 0:
+            return []
+        self._released = True
+        self.first_event_at = now
+        held, self._held = self._held, b""
+        return [self._answer_head(()), *([Body(data=held, end=False)] if held else [])]
+
+    def _finish(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
+        steps = self._release(stream, data, now)
+        if not self._released:
+            # Nothing but [DONE]: an empty answer is not an answer.
+            message = "The provider's stream ended without a single event."
+            return self._fail(GarbledReply(message), now)
+        self._conclude(now, status=_OK, usage=stream.state.usage, final=True)
+        if steps and isinstance(steps[-1], Body):
+            return [*steps[:-1], replace(steps[-1], end=True)]
+        return [*steps, Body(data=b"", end=True)]
+
+    def _fail(self, error: UpstreamError, now: float, *, reason: Reason | None = None) -> list[Step]:
+        verdict = judge(error) if reason is None else judge_reason(reason)
+        error = redact(error, verdict, self._attempt.target)
+        if self._released:
+            self._conclude(now, status=_OK, verdict=verdict, final=True, usage=self._usage)
+            return [Body(data=error_event(error), end=True)]
+        moves_on = verdict.failover and not self._attempt.last
+        summary = self._summary(now, verdict)
+        attempts = (*self._attempt.before, summary)
+        shown = error if moves_on else final_error(error, attempts)
+        body = error_body(shown, attempts)
+        self._conclude(now, status=shown.status, verdict=verdict, final=not moves_on)
+        fields = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            (OUTCOME, write_outcome(summary)),
+            *self._own_headers(),
+        ]
+        if moves_on:
+            fields.append((FAILOVER, verdict.reason.value))
+        if error.retry_after is not None:
+            fields.append(("retry-after", error.retry_after))
+        kept = {name for name, _ in fields}
+        head = Head(
+            status=shown.status,
+            set_headers=tuple(fields),
+            remove_headers=tuple(name for name in self._head if name[0] != ":" and name not in kept),
+        )
+        return [head, Body(data=body, end=True)]
+
+    def _answer_head(self, extra: tuple[tuple[str, str], ...]) -> Head:
+        fields = (*extra, *self._own_headers())
+        written = {name for name, _ in fields}
+        return Head(
+            status=self._status,
+            set_headers=fields,
+            remove_headers=tuple(name for name in self._head if name not in _KEPT and name not in written),
+        )
+
+    def _own_headers(self) -> tuple[tuple[str, str], ...]:
+        own = own_headers(self._attempt)
+        request_id = next((self._head[name] for name in _REQUEST_ID_NAMES if name in self._head), None)
+        return own if request_id is None else (*own, (UPSTREAM_REQUEST_ID, request_id))
+
+    def _summary(self, now: float, verdict: Verdict | None) -> AttemptSummary:
+        return AttemptSummary(
+            backend=self._attempt.target.backend,
+            outcome=ANSWERED if verdict is None else verdict.reason.value,
+            status=None if self._head.get(LOCAL_REPLY) else self._status or None,
+            milliseconds=round((now - self._attempt.started) * 1_000),
+        )
+
+    def _conclude(
+        self, now: float, *, status: int | None, final: bool, verdict: Verdict | None = None, usage: Usage | None = None
+    ) -> None:
+        tries = self._head.get(ENVOY_ATTEMPT_COUNT, "")
+        self.outcome = conclude(
+            self._attempt,
+            now=now,
+            status=status,
+            final=final,
+            verdict=verdict,
+            tries=int(tries) if tries.isdigit() else None,
+            usage=usage,
+            served_model=self._served_model,
+            first_event_at=self.first_event_at,
+        )

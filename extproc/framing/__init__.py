@@ -1,0 +1,1 @@
+"""How are the bytes cut? Incremental, pure: bytes in, events or decoded bytes out; no socket, clock or task."""

@@ -1,0 +1,74 @@
+"""HTTP headers as a value, and every header name that Kortex gives a meaning to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+REQUEST_ID: Final = "x-request-id"
+
+# Set on replies, for the client and its logs.
+BACKEND: Final = "x-kortex-backend"
+ATTEMPTS: Final = "x-kortex-attempts"
+MODEL: Final = "x-kortex-model"
+TRAIL: Final = "x-kortex-trail"
+UPSTREAM_REQUEST_ID: Final = "x-kortex-upstream-request-id"
+DROPPED_PARAMS: Final = "x-kortex-dropped-params"
+
+# What arrival tells the attempt stage (extproc/exchange/assignment.py); no provider and no client ever sees it.
+ASSIGNMENT: Final = "x-kortex-assignment"
+
+# Between the two listeners: "this reply should go to the next backend", and what happened, for the attempts after it.
+FAILOVER: Final = "x-kortex-failover"
+OUTCOME: Final = "x-kortex-outcome"
+# Set by the provider listener's local_reply_config: Envoy's own name for why it made the reply.
+LOCAL_REPLY: Final = "x-kortex-local-reply"
+
+# How the response code details of every reply begin that is ours and not Envoy's: local_reply_config leaves those alone.
+LOCAL_DETAILS_PREFIX: Final = "kortex_"
+
+INTERNAL_PREFIXES: Final = ("x-kortex-", "x-envoy-")
+
+# Envoy's per-request knobs: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/router_filter
+ENVOY_MAX_RETRIES: Final = "x-envoy-max-retries"
+ENVOY_PER_TRY_TIMEOUT_MS: Final = "x-envoy-upstream-rq-per-try-timeout-ms"
+ENVOY_TIMEOUT_MS: Final = "x-envoy-upstream-rq-timeout-ms"
+ENVOY_ATTEMPT_COUNT: Final = "x-envoy-attempt-count"
+
+_SECRET: Final = frozenset(
+    {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie"}
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a header's value must never be shown."""
+    return name in _SECRET
+
+
+class Headers(Mapping[str, str]):
+    """An immutable multi-map with lower-case names. ``headers[name]`` joins repeated values with ", " (RFC 9110, 5.3).
+
+    Its repr shows ``***`` for credentials.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        values: dict[str, str] = {}
+        for name, value in pairs:
+            key = name.lower()
+            values[key] = f"{values[key]}, {value}" if key in values else value
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = {name: "***" if is_secret(name) else value for name, value in self._values.items()}
+        return f"Headers({shown!r})"

@@ -1,0 +1,1 @@
+"""The format clients speak: OpenAI's API as values (https://platform.openai.com/docs/api-reference)."""

@@ -1,0 +1,1 @@
+"""Whose API it is: one short file per provider, listed in registry.py."""

@@ -1,0 +1,96 @@
+"""What a provider is: a name, its settings, where its operations live and how it wants its credential."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from extproc.config.backends import Backend
+from extproc.dialects.base import ClientReply, Translator
+from extproc.openai.call import Call, Operation
+
+OPENAI_PATHS: Final = {
+    Operation.CHAT: "/chat/completions",
+    Operation.TEXT_COMPLETION: "/completions",
+    Operation.EMBEDDINGS: "/embeddings",
+}
+_VERSION: Final = re.compile(r"v\d+[a-z0-9]*")
+
+
+class Path(Protocol):
+    """The request path of an operation at a backend."""
+
+    def __call__(self, settings: Backend, operation: Operation) -> str: ...
+
+
+class Authorize(Protocol):
+    """The headers that carry the credential; ``credential`` is None where the backend has none."""
+
+    def __call__(self, credential: str | None) -> tuple[tuple[str, str], ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """How a start without a config file finds the provider: variables, and the backend they make.
+
+    ``key`` or ``url`` names the variable whose presence switches it on; ``models`` are the names and globs that are
+    its own without a prefix.
+    """
+
+    key: str | None = None
+    url: str | None = None
+    base_url: str | None = None
+    """An optional variable that moves a provider which has an address of its own."""
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A provider's record. ``name`` is its key in kortex.yaml and its OpenTelemetry ``gen_ai.provider.name``.
+
+    ``offers`` is what it can be asked, by dialect. A provider that is part of the gateway sets ``answer`` instead of
+    having a path: the reply is made here and no connection is opened.
+    """
+
+    name: str
+    settings: type[Backend]
+    offers: Mapping[str, Mapping[Operation, Translator]]
+    path: Path
+    authorize: Authorize
+    environment: Environment | None = None
+    answer: Callable[[Call, str], ClientReply] | None = None
+
+    def translator(self, operation: Operation) -> Translator | None:
+        """The translator of an operation; None when the provider does not have it."""
+        for operations in self.offers.values():
+            if operation in operations:
+                return operations[operation]
+        return None
+
+
+@cache
+def versioned_path(base_url: str, prefix: str = "") -> str:
+    """The path of a base URL, ending in a version: ``/v1`` is added where the operator left it out.
+
+    ``prefix`` goes before the version where the base URL does not have it yet, such as KServe's ``/openai``.
+    """
+    path = urlsplit(base_url).path.rstrip("/")
+    if _VERSION.fullmatch(path.rpartition("/")[2]):
+        return path
+    if prefix and not path.endswith(prefix):
+        path += prefix
+    return f"{path}/v1"
+
+
+def openai_path(settings: Backend, operation: Operation) -> str:
+    """``<base path>/v1/chat/completions`` and its siblings."""
+    return versioned_path(settings.url) + OPENAI_PATHS[operation]
+
+
+def bearer(credential: str | None) -> tuple[tuple[str, str], ...]:
+    """``authorization: Bearer …`` (RFC 6750), or nothing for a server without keys."""
+    return (("authorization", f"Bearer {credential}"),) if credential else ()

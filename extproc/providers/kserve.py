@@ -1,0 +1,30 @@
+"""KServe's LLM runtimes: https://kserve.github.io/website/latest/modelserving/v1beta1/llm/huggingface/"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from extproc.config.backends import Backend
+from extproc.dialects.openai_compatible import OpenAITranslator
+from extproc.openai.call import Operation
+from extproc.providers.base import OPENAI_PATHS, Environment, Provider, bearer, versioned_path
+
+
+class Settings(Backend):
+    """A KServe inference service; its OpenAI API lives under ``/openai/v1``."""
+
+    provider: Literal["kserve"]
+
+
+def _path(settings: Backend, operation: Operation) -> str:
+    return versioned_path(settings.url, prefix="/openai") + OPENAI_PATHS[operation]
+
+
+KSERVE = Provider(
+    name="kserve",
+    settings=Settings,
+    offers={"openai_compatible": dict.fromkeys(Operation, OpenAITranslator())},
+    path=_path,
+    authorize=bearer,
+    environment=Environment(url="KSERVE_URL"),
+)

@@ -1,0 +1,208 @@
+"""One attempt's ext_proc stream: the provider's request out, its reply back in, and a clock that ends what has stalled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
+
+import grpc
+
+from extproc.errors import InternalError, KortexError
+from extproc.exchange.arrival import Answer
+from extproc.exchange.attempt import Attempt, UpstreamHeaders, begin_attempt
+from extproc.exchange.outcome import Outcome
+from extproc.exchange.reply import Body, Head, Reply, Step
+from extproc.exchange.snapshot import Snapshot, Target
+from extproc.exchange.verdict import Reason
+from extproc.exchange.without_provider import WithoutProvider, answer_embedded, refuse, refuse_too_small
+from extproc.headers import FAILOVER, REQUEST_ID, Headers
+from extproc.openai.error_body import error_body
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.server import messages
+from extproc.server.seams import Context, Recorder
+
+_LOG: Final = logging.getLogger(__name__)
+_UNKNOWN_TARGET: Final = "This worker does not know the backend that Envoy reached for; their configs differ."
+_Feed: TypeAlias = Callable[[float], list[Step]]
+
+
+class AttemptStream:
+    """Hosts one Attempt and its Reply. The clock is Unix time, which arrival's deadline is told in too."""
+
+    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot, target: Target | None) -> None:
+        self._context = context
+        self._recorder = recorder
+        self._snapshot = snapshot
+        self._target = target
+        self._headers = Headers()
+        self._attempt: Attempt | None = None
+        self._reply: Reply | None = None
+        self._outcome: Outcome | None = None
+        self._last_event = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def serve(self) -> None:
+        """Until Envoy ends the stream."""
+        try:
+            while True:
+                message = await self._context.read()
+                if message is grpc.aio.EOF:
+                    return
+                if self._expiry is not None:
+                    await self._expiry
+                for reply in self._replies(message):
+                    await self._context.write(reply)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._attempt is None:
+            return
+        if self._reply is not None and self._outcome is None:
+            self._reply.abandon(time.time())
+            self._outcome = self._reply.outcome
+        if self._outcome is not None:
+            self._recorder.ended(self._outcome, self._headers.get(REQUEST_ID))
+
+    def _replies(self, message: ProcessingRequest) -> Sequence[bytes]:
+        match message.WhichOneof("request"):
+            case "request_headers":
+                return (self._on_request_headers(messages.read_headers(message.request_headers)),)
+            case "request_body":
+                return self._on_request_body(message.request_body.body)
+            case "response_headers":
+                headers = messages.read_headers(message.response_headers)
+                return self._on_reply_headers(headers, end=message.response_headers.end_of_stream)
+            case "response_body":
+                return self._on_reply_body(message.response_body.body, end=message.response_body.end_of_stream)
+            case "response_trailers":
+                return self._on_reply_trailers()
+            case _:
+                return ()
+
+    def _on_request_headers(self, headers: Headers) -> bytes:
+        self._headers = headers
+        now = time.time()
+        try:
+            if self._target is None:
+                raise InternalError(_UNKNOWN_TARGET)  # noqa: TRY301 - answered like a foreign request below
+            attempt = begin_attempt(headers, self._target, started=now)
+        except KortexError as error:
+            # No plan was read, so it is not known whether another backend follows: Envoy will know.
+            fields = (("content-type", "application/json"), (FAILOVER, Reason.GATEWAY.value))
+            answer = Answer(status=error.status, body=error_body(error), headers=fields)
+            return messages.immediate_reply(answer, error.code)
+        self._attempt = attempt
+        self._recorder.begun(attempt)
+        if attempt.needs_body:
+            return messages.ASK_FOR_BODY
+        return self._send(attempt, b"", messages.upstream_reply_without_body)
+
+    def _on_request_body(self, body: bytes) -> Sequence[bytes]:
+        if self._attempt is None:
+            return ()
+        return (self._send(self._attempt, body, messages.upstream_reply),)
+
+    def _send(self, attempt: Attempt, body: bytes, write: Callable[[UpstreamHeaders], bytes]) -> bytes:
+        now = time.time()
+        try:
+            own = refuse_too_small(attempt, self._snapshot.config.backends, now=now)
+            own = own or answer_embedded(attempt, body, now=now)
+            if own is not None:
+                return self._without_provider(own)
+            upstream = attempt.encode(self._headers, body)
+        except KortexError as error:
+            return self._without_provider(refuse(attempt, error, now=now))
+        except Exception:
+            self._log_bug()
+            return self._without_provider(refuse(attempt, None, now=now))
+        self._reply = Reply(attempt)
+        self._arm(attempt, now)
+        return write(upstream)
+
+    def _without_provider(self, result: WithoutProvider) -> bytes:
+        self._outcome = result.outcome
+        return messages.immediate_reply(result.answer, result.code)
+
+    def _on_reply_headers(self, headers: Headers, *, end: bool) -> Sequence[bytes]:
+        reply = self._reply
+        if reply is None:
+            # Envoy made the reply itself before our own turn came: it goes as it is.
+            return (messages.CONTINUE_RESPONSE_HEADERS,)
+        return self._write(self._guard(reply, lambda now: reply.headers(headers, end=end, now=now)))
+
+    def _on_reply_body(self, data: bytes, *, end: bool) -> Sequence[bytes]:
+        reply = self._reply
+        if reply is None:
+            return tuple(messages.body_replies(Body(data=data, end=end)))
+        self._last_event = time.time()
+        return self._write(self._guard(reply, lambda now: reply.body(data, end=end, now=now)))
+
+    def _on_reply_trailers(self) -> Sequence[bytes]:
+        """The trailers end the reply, so its last bytes must not; nothing follows where it has ended already."""
+        reply = self._reply
+        if reply is None:
+            return (messages.CONTINUE_TRAILERS,)
+        if reply.outcome is not None:
+            return ()
+        steps = self._guard(reply, lambda now: reply.body(b"", end=True, now=now))
+        open_ended = [Body(data=step.data, end=False) if isinstance(step, Body) else step for step in steps]
+        return (*self._write(open_ended), messages.CONTINUE_TRAILERS)
+
+    def _guard(self, reply: Reply, feed: _Feed) -> list[Step]:
+        """A bug in decoding ends the reply with an error, like a provider's failure: never with a hang."""
+        now = time.time()
+        try:
+            return feed(now)
+        except Exception:
+            self._log_bug()
+            return reply.crash(now)
+
+    def _write(self, steps: Sequence[Step]) -> tuple[bytes, ...]:
+        return tuple(self._serialize(steps))
+
+    def _serialize(self, steps: Sequence[Step]) -> Iterator[bytes]:
+        for step in steps:
+            if isinstance(step, Head):
+                yield messages.head_reply(step)
+            else:
+                yield from messages.body_replies(step)
+
+    def _arm(self, attempt: Attempt, now: float) -> None:
+        """Wake up when the idle limit or the deadline could next be reached; an event in between only moves the note."""
+        self._last_event = now
+        self._timer = asyncio.get_running_loop().call_later(self._sleep(attempt, now), self._wake, attempt)
+
+    def _sleep(self, attempt: Attempt, now: float) -> float:
+        idle_ends = self._last_event + attempt.assignment.idle_ms / 1_000
+        if self._reply is None or not self._reply.streaming:
+            # Until the answer begins, the edge's per-try timeout is the limit; look again when it could have begun.
+            idle_ends = now + attempt.assignment.idle_ms / 1_000
+        deadline = attempt.assignment.deadline_ms
+        return (idle_ends if deadline is None else min(idle_ends, deadline / 1_000)) - now
+
+    def _wake(self, attempt: Attempt) -> None:
+        reply, now = self._reply, time.time()
+        if reply is None or reply.outcome is not None:
+            return
+        deadline = attempt.assignment.deadline_ms
+        if deadline is not None and now * 1_000 >= deadline and reply.has_headers:
+            self._expiry = asyncio.create_task(self._expire(reply, Reason.DEADLINE))
+        elif reply.streaming and now - self._last_event >= attempt.assignment.idle_ms / 1_000:
+            self._expiry = asyncio.create_task(self._expire(reply, Reason.IDLE))
+        else:
+            wait = max(self._sleep(attempt, now), 0.01)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._wake, attempt)
+
+    async def _expire(self, reply: Reply, reason: Reason) -> None:
+        for message in self._write(reply.expire(reason, time.time())):
+            await self._context.write(message)
+
+    def _log_bug(self) -> None:
+        _LOG.exception("attempt failed", extra={"request_id": self._headers.get(REQUEST_ID)})

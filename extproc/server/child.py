@@ -1,0 +1,85 @@
+"""A worker as a child process of ``kortex run``: ``python -m extproc.server.child --address … --control-fd …``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import time
+
+import uvloop
+from prometheus_client import REGISTRY
+
+from extproc.config.load import ConfigError
+from extproc.server.control import Channel, Configure, Configured, Drain, open_channel
+from extproc.server.logs import log_to_standard_error
+from extproc.server.recording import Recording
+from extproc.server.reload import Serving, build_snapshot
+from extproc.server.standard_output import write_line
+from extproc.server.worker import Worker
+from extproc.telemetry.access_log import AccessLog
+from extproc.telemetry.metrics import Metrics
+
+
+class Child:
+    """Waits for its first config, then serves, swapping configs as they come, until it is told to drain."""
+
+    def __init__(self, address: str, channel: Channel) -> None:
+        self._address = address
+        self._channel = channel
+        self._serving: Serving | None = None
+        self._worker: Worker | None = None
+
+    async def run(self) -> None:
+        """Until the supervisor says drain or is gone."""
+        while True:
+            message = await self._channel.receive()
+            if isinstance(message, Configure):
+                await self._channel.send(await self._configure(message))
+            elif self._worker is None:
+                return
+            else:
+                grace = message.grace if isinstance(message, Drain) else 0.0
+                await self._worker.drain()
+                await self._worker.stop(grace)
+                return
+
+    async def _configure(self, message: Configure) -> Configured:
+        try:
+            snapshot = build_snapshot(message.text.encode(), number=message.number)
+        except ConfigError as error:
+            return Configured(number=message.number, problem=str(error))
+        log_to_standard_error(snapshot.config.gateway.log_level)
+        if self._serving is not None:
+            self._serving.swap(snapshot, now=time.monotonic())
+            return Configured(number=message.number)
+        self._serving = Serving(snapshot)
+        access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
+        worker = Worker(self._address, self._serving, Recording(Metrics(REGISTRY), access_log))
+        await worker.start()
+        self._worker = worker
+        return Configured(number=message.number)
+
+
+async def _serve(address: str, control_fd: int) -> None:
+    # The terminal's Ctrl-C reaches the whole group, but it is the supervisor that says when to end.
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: None)
+    channel = await open_channel(socket.socket(fileno=control_fd))
+    await Child(address, channel).run()
+    channel.close()
+
+
+def main() -> None:
+    """The process."""
+    parser = argparse.ArgumentParser(prog="kortex-worker")
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--control-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    uvloop.run(_serve(arguments.address, arguments.control_fd))
+
+
+if __name__ == "__main__":
+    main()

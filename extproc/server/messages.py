@@ -1,0 +1,160 @@
+"""Envoy's ext_proc messages from and to our values; nothing outside this file and stream.py knows protobuf.
+
+https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/service/ext_proc/v3/external_processor.proto
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from extproc.exchange.arrival import Answer, Planned
+from extproc.exchange.attempt import UpstreamHeaders
+from extproc.exchange.reply import Body, Head
+from extproc.headers import Headers
+from extproc.pb.ext_proc_pb2 import (
+    HeaderMap,
+    HeaderMutation,
+    HeaderValueOption,
+    HttpHeaders,
+    ProcessingMode,
+    ProcessingRequest,
+    ProcessingResponse,
+)
+from extproc.pb.priority_group_pb2 import PriorityGroupsOverride
+
+SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
+PLAN_NAMESPACE: Final = "kortex.plan"
+DETAILS_PREFIX: Final = "kortex_"
+"""Every reply we make ourselves carries it in its response code details: Envoy's rewriting of local replies leaves those alone."""
+
+_PLAN_TYPE: Final = (
+    "type.googleapis.com/envoy.extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupsOverride"
+)
+_OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+# Envoy asks for at most 64 KiB a message in full-duplex mode.
+_LONGEST_PIECE: Final = 64 << 10
+_KNOWN_PLANS: Final = 16_384
+
+
+def _serialized(response: ProcessingResponse) -> bytes:
+    return response.SerializeToString()
+
+
+CONTINUE_HEADERS: Final = _serialized(ProcessingResponse(request_headers={}))
+# The attempt stage sees the reply in pieces as they arrive. Envoy takes a change of mode only where the configured mode
+# is not full duplex already, so that every attempt asks for it.
+_WITHOUT_BODY: Final = ProcessingMode(
+    request_header_mode=ProcessingMode.SEND,
+    response_header_mode=ProcessingMode.SEND,
+    request_body_mode=ProcessingMode.NONE,
+    response_body_mode=ProcessingMode.FULL_DUPLEX_STREAMED,
+    request_trailer_mode=ProcessingMode.SKIP,
+    response_trailer_mode=ProcessingMode.SEND,
+)
+_WITH_BODY: Final = ProcessingMode()
+_WITH_BODY.CopyFrom(_WITHOUT_BODY)
+_WITH_BODY.request_body_mode = ProcessingMode.BUFFERED
+ASK_FOR_BODY: Final = _serialized(ProcessingResponse(request_headers={}, mode_override=_WITH_BODY))
+CONTINUE_RESPONSE_HEADERS: Final = _serialized(ProcessingResponse(response_headers={}))
+CONTINUE_TRAILERS: Final = _serialized(ProcessingResponse(response_trailers={}))
+
+
+def parse_request(data: bytes) -> ProcessingRequest:
+    """The deserializer that gRPC calls for every message."""
+    return ProcessingRequest.FromString(data)
+
+
+def read_headers(message: HttpHeaders) -> Headers:
+    """Envoy sends values as bytes; a value that is no UTF-8 survives the way there and back."""
+    return Headers(_pairs(message.headers))
+
+
+def _pairs(headers: HeaderMap) -> Iterator[tuple[str, str]]:
+    for header in headers.headers:
+        yield header.key, header.raw_value.decode("utf-8", "surrogateescape") if header.raw_value else header.value
+
+
+def _set_headers(mutation: HeaderMutation, fields: Iterable[tuple[str, str | bytes]]) -> None:
+    for name, value in fields:
+        option = mutation.set_headers.add()
+        option.header.key = name
+        option.header.raw_value = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+        option.append_action = _OVERWRITE
+
+
+@lru_cache(maxsize=_KNOWN_PLANS)
+def _plan(targets: tuple[str, ...]) -> bytes:
+    """The part of the reply that is the same for every request with this plan; protobuf merges what is concatenated."""
+    override = PriorityGroupsOverride()
+    for name in targets:
+        cluster = override.priority_groups.add(name=name).clusters.add(cluster_name=name)
+        cluster.weight.value = 1
+    plan = AnyMessage(type_url=_PLAN_TYPE, value=override.SerializeToString())
+    return _serialized(ProcessingResponse(typed_dynamic_metadata={PLAN_NAMESPACE: plan}))
+
+
+def planned_reply(planned: Planned) -> bytes:
+    """The plan as typed metadata. The route is chosen anew only because a header changes in the same reply."""
+    response = ProcessingResponse()
+    common = response.request_body.response
+    common.clear_route_cache = True
+    _set_headers(common.header_mutation, planned.set_headers)
+    common.header_mutation.remove_headers.extend(planned.remove_headers)
+    return _serialized(response) + _plan(planned.targets)
+
+
+def upstream_reply(upstream: UpstreamHeaders) -> bytes:
+    """In reply to the body: the provider's headers and, where it differs from the client's, the body with its length."""
+    response = ProcessingResponse()
+    common = response.request_body.response
+    _mutate(common.header_mutation, upstream)
+    if upstream.body is not None:
+        common.body_mutation.body = upstream.body
+    return _serialized(response)
+
+
+def upstream_reply_without_body(upstream: UpstreamHeaders) -> bytes:
+    """In reply to the headers: the client's body goes on as it is, and is not sent here."""
+    response = ProcessingResponse(mode_override=_WITHOUT_BODY)
+    _mutate(response.request_headers.response.header_mutation, upstream)
+    return _serialized(response)
+
+
+def _mutate(mutation: HeaderMutation, upstream: UpstreamHeaders) -> None:
+    _set_headers(mutation, upstream.set_headers)
+    mutation.remove_headers.extend(upstream.remove_headers)
+
+
+def immediate_reply(answer: Answer, code: str | None) -> bytes:
+    """A reply of our own in place of the provider's."""
+    response = ProcessingResponse()
+    immediate = response.immediate_response
+    immediate.status.code = answer.status
+    immediate.body = answer.body
+    immediate.details = f"{DETAILS_PREFIX}{code or 'reply'}"
+    _set_headers(immediate.headers, answer.headers)
+    return _serialized(response)
+
+
+def head_reply(head: Head) -> bytes:
+    """The held headers of a reply, as the client is to see them."""
+    response = ProcessingResponse()
+    mutation = response.response_headers.response.header_mutation
+    _set_headers(mutation, ((":status", str(head.status)), *head.set_headers))
+    mutation.remove_headers.extend(head.remove_headers)
+    return _serialized(response)
+
+
+def body_replies(body: Body) -> Iterator[bytes]:
+    """A piece of a reply's body, in messages that Envoy likes the size of."""
+    last = max(len(body.data) - 1, 0) // _LONGEST_PIECE
+    for index in range(last + 1):
+        response = ProcessingResponse()
+        streamed = response.response_body.response.body_mutation.streamed_response
+        streamed.body = body.data[index * _LONGEST_PIECE : (index + 1) * _LONGEST_PIECE]
+        streamed.end_of_stream = body.end and index == last
+        yield _serialized(response)

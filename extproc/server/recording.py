@@ -1,0 +1,31 @@
+"""The Recorder that the streams are given: metrics and, where it is on, the access log."""
+
+from __future__ import annotations
+
+from extproc.errors import KortexError
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.outcome import Outcome
+from extproc.telemetry.access_log import AccessLog
+from extproc.telemetry.metrics import Metrics
+
+
+class Recording:
+    """Tells each part of telemetry what it wants to know."""
+
+    def __init__(self, metrics: Metrics, access_log: AccessLog | None) -> None:
+        self._metrics = metrics
+        self._access_log = access_log
+
+    def refused(self, error: KortexError) -> None:
+        """See Recorder."""
+        self._metrics.refused(error)
+
+    def begun(self, attempt: Attempt) -> None:
+        """See Recorder."""
+        self._metrics.begun(attempt)
+
+    def ended(self, outcome: Outcome, request_id: str | None) -> None:
+        """See Recorder."""
+        self._metrics.ended(outcome, request_id)
+        if self._access_log is not None:
+            self._access_log.ended(outcome, request_id)

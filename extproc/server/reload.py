@@ -1,0 +1,87 @@
+"""From a config's text to the snapshot that serves: load, read the secrets, compile, swap one reference."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from extproc.config.backends import Backend
+from extproc.config.load import Problem, ConfigError, load
+from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
+from extproc.exchange.snapshot import Credential, Snapshot, Target, compile_snapshot
+from extproc.providers.registry import PROVIDERS, SETTINGS
+
+RETAINED_SECONDS: Final = 900.0
+"""How long a replaced config's targets stay known: a request under way may still be moving along its old plan."""
+
+
+def build_snapshot(text: bytes, *, number: int) -> Snapshot:
+    """Everything that can be wrong with a config is found here. Raises ConfigError with all of it."""
+    loaded = load(text, SETTINGS)
+    return compile_snapshot(
+        loaded.config,
+        number=number,
+        loaded_at=time.time(),
+        providers=PROVIDERS,
+        credentials=_read_credentials(loaded.config.backends, os.environ),
+    )
+
+
+def _read_credentials(backends: Mapping[str, Backend], environment: Mapping[str, str]) -> dict[str, Credential]:
+    credentials: dict[str, Credential] = {}
+    problems: list[Problem] = []
+    for name, backend in backends.items():
+        if backend.api_key is None:
+            credentials[name] = _none
+            continue
+        try:
+            credentials[name] = _revealing(read_secret(backend.api_key, environment))
+        except SecretUnavailable as error:
+            problems.append(Problem(path=f"backends.{name}.apiKey", message=str(error), hint=None, line=None))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return credentials
+
+
+def _none() -> None:
+    return None
+
+
+def _revealing(secret: Secret) -> Credential:
+    return secret.reveal
+
+
+class Serving:
+    """The snapshot that new streams begin with, and the targets of those before it, for a while."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._retired: list[tuple[float, Snapshot]] = []
+        self._targets: Mapping[str, Target] = snapshot.targets
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What new streams begin with."""
+        return self._snapshot
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """Every target a request under way may name."""
+        return self._targets
+
+    @property
+    def retained(self) -> tuple[Snapshot, ...]:
+        """The snapshots whose targets are known, oldest first."""
+        return (*(snapshot for _, snapshot in self._retired), self._snapshot)
+
+    def swap(self, snapshot: Snapshot, *, now: float) -> None:
+        """Serve another snapshot from here on. ``now`` is seconds of a monotonic clock."""
+        retired = [*self._retired, (now, self._snapshot)]
+        self._retired = [(since, old) for since, old in retired if now - since < RETAINED_SECONDS]
+        merged: dict[str, Target] = {}
+        for _, old in self._retired:
+            merged.update(old.targets)
+        merged.update(snapshot.targets)
+        self._snapshot, self._targets = snapshot, merged

@@ -1,0 +1,41 @@
+"""What the streams need from the rest of the server, as protocols: the snapshot of the moment, and who is told what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+import grpc
+
+from extproc.errors import KortexError
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.outcome import Outcome
+from extproc.exchange.snapshot import Snapshot, Target
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
+
+Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
+
+
+class Recorder(Protocol):
+    """Telemetry, as the streams see it."""
+
+    def refused(self, error: KortexError) -> None:
+        """Arrival refused the request."""
+
+    def begun(self, attempt: Attempt) -> None:
+        """An attempt reaches for its provider; ``ended`` follows, whatever happens."""
+
+    def ended(self, outcome: Outcome, request_id: str | None) -> None:
+        """The attempt is over."""
+
+
+class Current(Protocol):
+    """What a stream begins with."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot of this moment."""
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """Every target that a request under way may name: the snapshot's, and those of the ones before it."""

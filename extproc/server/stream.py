@@ -1,0 +1,97 @@
+"""Process(): one ext_proc stream. Reads Envoy's messages, asks exchange/ what they mean, writes the replies."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+import grpc
+
+from extproc.errors import KortexError, MethodNotAllowed
+from extproc.exchange.arrival import Answer, arrive, plan_call
+from extproc.exchange.snapshot import Snapshot
+from extproc.exchange.failure import broken
+from extproc.headers import REQUEST_ID, Headers
+from extproc.openai.error_body import error_body
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.server import messages
+from extproc.server.attempt_stream import AttemptStream
+from extproc.server.seams import Context, Current, Recorder
+
+STAGE: Final = "x-kortex-stage"
+TARGET: Final = "x-kortex-target"
+ARRIVAL: Final = "arrival"
+ATTEMPT: Final = "attempt"
+
+_LOG = logging.getLogger(__name__)
+
+
+class ExternalProcessor:
+    """Envoy's ``ExternalProcessor`` service: the stage and the target stand in each stream's initial metadata."""
+
+    def __init__(self, current: Current, recorder: Recorder) -> None:
+        self._current = current
+        self._recorder = recorder
+        self.open_streams = 0
+
+    async def process(self, _requests: object, context: Context) -> None:
+        """Serve one stream until Envoy ends it."""
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        self.open_streams += 1
+        try:
+            if metadata.get(STAGE) == ATTEMPT:
+                target = self._current.targets.get(metadata.get(TARGET, ""))
+                await AttemptStream(context, self._recorder, self._current.snapshot, target).serve()
+            else:
+                await _ArrivalStream(context, self._recorder, self._current.snapshot).serve()
+        finally:
+            self.open_streams -= 1
+
+
+class _ArrivalStream:
+    """Headers, then the body, then the plan. The stream ends with its last reply: Envoy needs nothing more of it,
+
+    and a stream that stayed open would tie the request to this worker's life.
+    """
+
+    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot) -> None:
+        self._context = context
+        self._recorder = recorder
+        self._snapshot = snapshot
+        self._headers = Headers()
+
+    async def serve(self) -> None:
+        while True:
+            message = await self._context.read()
+            if message is grpc.aio.EOF:
+                return
+            try:
+                reply, done = self._reply(message)
+            except KortexError as error:
+                self._recorder.refused(error)
+                reply, done = refusal(error), True
+            except Exception:
+                _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
+                reply, done = refusal(broken()), True
+            await self._context.write(reply)
+            if done:
+                return
+
+    def _reply(self, message: ProcessingRequest) -> tuple[bytes, bool]:
+        if message.HasField("request_headers"):
+            self._headers = messages.read_headers(message.request_headers)
+            has_body = not message.request_headers.end_of_stream
+            answer = arrive(self._headers, has_body=has_body, snapshot=self._snapshot)
+            if answer is None:
+                return messages.CONTINUE_HEADERS, False
+            return messages.immediate_reply(answer, None), True
+        planned = plan_call(self._headers, message.request_body.body, snapshot=self._snapshot, now=time.time)
+        return messages.planned_reply(planned), True
+
+
+def refusal(error: KortexError) -> bytes:
+    """An error as Envoy's immediate response."""
+    allow = (("allow", error.allow),) if isinstance(error, MethodNotAllowed) else ()
+    answer = Answer(status=error.status, body=error_body(error), headers=(("content-type", "application/json"), *allow))
+    return messages.immediate_reply(answer, error.code)

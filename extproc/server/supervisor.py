@@ -1,0 +1,185 @@
+"""``kortex run``: owns one Envoy and its workers. Starts them, reloads them in step, drains them, ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from extproc.bootstrap.process import EnvoyError, EnvoyProcess, Resources
+from extproc.bootstrap.render import Placement, render_bootstrap, render_clusters, render_listeners
+from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
+from extproc.config.load import ConfigError
+from extproc.exchange.snapshot import Snapshot
+from extproc.server.control import Configure
+from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
+from extproc.server.history import History
+from extproc.server.reload import Serving, build_snapshot
+from extproc.server.worker_process import WorkerError, WorkerProcess
+
+_LOG: Final = logging.getLogger(__name__)
+_APPLY_SECONDS: Final = 15.0
+_START_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.1
+_STOP_SECONDS: Final = 5.0
+
+
+class StartError(Exception):
+    """Kortex cannot start; the message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """``directory`` is a private run directory; its path must be short, for Unix sockets live in it."""
+
+    envoy: Path
+    workers: int
+    directory: Path
+    system_ca: str
+
+
+class Supervisor:
+    """The parent process. Raises ConfigError at once when ``text`` is no valid config."""
+
+    def __init__(self, setup: Setup, text: bytes) -> None:
+        self._setup = setup
+        snapshot = build_snapshot(text, number=1)
+        self._serving = Serving(snapshot)
+        self._placement = Placement(
+            xds_directory=str(setup.directory),
+            workers=tuple(f"unix:{setup.directory / f'worker-{index}.sock'}" for index in range(setup.workers)),
+            admin=f"unix:{setup.directory / 'envoy-admin.sock'}",
+            system_ca=setup.system_ca,
+        )
+        self._configs = [(snapshot, Configure(number=1, text=text.decode()))]
+        self.metrics_directory = setup.directory / "metrics"
+        self.metrics_directory.mkdir()
+        self.workers = tuple(
+            WorkerProcess(address, self.metrics_directory, self._known_configs) for address in self._placement.workers
+        )
+        self.envoy = EnvoyProcess(setup.envoy, setup.directory / "envoy-admin.sock")
+        self.history = History(snapshot)
+        self._reloading = asyncio.Lock()
+        self._offered = 1
+        self.draining = False
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What new requests are served by."""
+        return self._serving.snapshot
+
+    async def ready(self) -> dict[str, bool]:
+        """Each condition of readiness, by name."""
+        return {
+            "config": True,
+            "workers": any(worker.serving for worker in self.workers),
+            "envoy": self.envoy.running and await self.envoy.live(),
+            "accepting": not self.draining,
+        }
+
+    async def start(self) -> None:
+        """Workers first, then Envoy. Raises StartError."""
+        try:
+            await asyncio.gather(*(worker.start() for worker in self.workers))
+            clusters, listeners = self._render(self.snapshot)
+            write_json(self._setup.directory / CLUSTERS, clusters)
+            write_json(self._setup.directory / LISTENERS, listeners)
+            bootstrap = self._setup.directory / "envoy.json"
+            write_json(bootstrap, render_bootstrap(self.snapshot.config, self._placement))
+            await self.envoy.start(bootstrap, "--concurrency", str(self._setup.workers))
+            for resources in Resources:
+                await self.envoy.wait_applied(resources, _version(self.snapshot), refused=0, within=_START_SECONDS)
+            await self.envoy.wait_live(_START_SECONDS)
+        except EnvoyError as error:
+            message = f"Envoy cannot start: {error}"
+            raise StartError(message) from error
+        except WorkerError as error:
+            message = f"a worker cannot start: {error}"
+            raise StartError(message) from error
+
+    async def reload(self, text: bytes) -> None:
+        """Serve another config, or say why not in log and history; nothing in between, and nothing is ever interrupted.
+
+        Envoy learns the new targets beside the old, then the workers plan with them: no request is sent where nobody
+        listens. Old targets stay for the requests that still walk an old plan.
+        """
+        async with self._reloading:
+            before = self.snapshot
+            try:
+                self._offered += 1
+                snapshot = build_snapshot(text, number=self._offered)
+                check_fixed_at_start(before, snapshot)
+                await self._take(snapshot, Configure(number=snapshot.number, text=text.decode()))
+            except (ConfigError, EnvoyError, WorkerError, FixedAtStart) as error:
+                _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)  # noqa: TRY400 - for the operator
+                self.history.refuse(str(error))
+                return
+            self.history.accept(snapshot)
+            _LOG.info("config reloaded, number %d is in force", snapshot.number)
+
+    async def drain(self) -> None:
+        """Turn new connections away, and wait for what runs: until nothing does, or the grace period is over."""
+        self.draining = True
+        grace = self.snapshot.config.gateway.drain / 1_000
+        deadline = time.monotonic() + grace
+        try:
+            await self.envoy.drain()
+            while time.monotonic() < deadline and await self.envoy.active_requests():
+                await asyncio.sleep(_POLL_SECONDS)
+        except EnvoyError as error:
+            _LOG.warning("could not drain Envoy: %s", error)
+
+    async def stop(self) -> None:
+        """End everything."""
+        self.draining = True
+        await self.envoy.stop(_STOP_SECONDS)
+        await asyncio.gather(*(worker.stop(_STOP_SECONDS) for worker in self.workers))
+
+    async def _take(self, snapshot: Snapshot, configure: Configure) -> None:
+        before = self.snapshot
+        self._configs.append((snapshot, configure))
+        try:
+            await self._offer(snapshot)
+            await asyncio.gather(*(worker.configure(configure) for worker in self.workers))
+        except (EnvoyError, WorkerError):
+            self._configs.remove((snapshot, configure))
+            with contextlib.suppress(EnvoyError):
+                await self._offer(before)
+            for worker in self.workers:
+                await worker.configure(self._configs[-1][1])
+            raise
+        self._serving.swap(snapshot, now=time.monotonic())
+        retained = self._serving.retained
+        self._configs = [pair for pair in self._configs if pair[0] in retained]
+
+    async def _offer(self, snapshot: Snapshot) -> None:
+        """Clusters, then listeners: a listener whose cluster is not there yet would be refused for good."""
+        version = _version(snapshot)
+        clusters, listeners = self._render(snapshot)
+        for resources, name, content in (
+            (Resources.CLUSTERS, CLUSTERS, clusters),
+            (Resources.LISTENERS, LISTENERS, listeners),
+        ):
+            refused = (await self.envoy.applied(resources)).refused
+            write_json(self._setup.directory / name, content)
+            await self.envoy.wait_applied(resources, version, refused=refused, within=_APPLY_SECONDS)
+
+    def _render(self, snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Envoy's clusters and listeners: the snapshot's, and those that a request under way may still need."""
+        targets = {**self._serving.targets, **snapshot.targets}
+        version = _version(snapshot)
+        return (
+            render_clusters(targets.values(), version=version),
+            render_listeners(snapshot, targets.values(), version=version),
+        )
+
+    def _known_configs(self) -> list[Configure]:
+        return [configure for _, configure in self._configs]
+
+
+def _version(snapshot: Snapshot) -> str:
+    return str(snapshot.number)

@@ -1,0 +1,136 @@
+"""A worker as the supervisor sees it: a child process that is started again when it dies, later each time it dies soon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import multiprocess
+
+from extproc.server.control import Channel, Configure, Configured, Drain, open_channel
+
+_LOG: Final = logging.getLogger(__name__)
+_FIRST_WAIT: Final = 0.1
+_LONGEST_WAIT: Final = 10.0
+_HEALTHY_AFTER: Final = 30.0
+_REPLY_SECONDS: Final = 20.0
+
+
+class WorkerError(Exception):
+    """A worker did not start, or did not take a config; the message says which and why."""
+
+
+class WorkerProcess:
+    """One worker at one address, through all its lives. ``configs`` gives what a new life is to be told, oldest first."""
+
+    def __init__(self, address: str, metrics: Path, configs: Callable[[], Sequence[Configure]]) -> None:
+        self._address = address
+        self._metrics = metrics
+        self._configs = configs
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: Channel | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._ending = False
+        self._talking = asyncio.Lock()
+        self.serving = False
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the present life."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Raises WorkerError when the first life does not come to serve."""
+        await self._spawn()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def configure(self, config: Configure) -> None:
+        """Raises WorkerError when it refuses. A worker between two lives will be told when it is back."""
+        if self.serving:
+            with contextlib.suppress(ConnectionError):
+                await self._tell(config)
+
+    async def stop(self, grace: float) -> None:
+        """Let it finish what it has, then end it."""
+        self._ending = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._process is None or self._process.returncode is not None:
+            return
+        if self._channel is not None:
+            with contextlib.suppress(ConnectionError):
+                await self._channel.send(Drain(grace=grace))
+        try:
+            await asyncio.wait_for(self._process.wait(), grace + 1)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "extproc.server.child"),
+                *("--address", self._address, "--control-fd", str(theirs.fileno())),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)},
+            )
+        finally:
+            theirs.close()
+        self._channel = await open_channel(ours)
+        for config in self._configs():
+            await self._tell(config)
+        self.serving = True
+
+    async def _tell(self, config: Configure) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        async with self._talking:
+            await channel.send(config)
+            try:
+                reply = await asyncio.wait_for(channel.receive(), _REPLY_SECONDS)
+            except TimeoutError:
+                message = f"the worker at {self._address} did not take config {config.number} in time"
+                raise WorkerError(message) from None
+        if reply is None:
+            message = f"the worker at {self._address} ended while it was given config {config.number}"
+            raise WorkerError(message)
+        if isinstance(reply, Configured) and reply.problem is not None:
+            raise WorkerError(reply.problem)
+
+    async def _keep(self) -> None:
+        """Start it again whenever it ends. The wait doubles while lives are short, so that a crash loop costs little."""
+        wait = _FIRST_WAIT
+        while True:
+            born = time.monotonic()
+            code = None if self._process is None else await self._process.wait()
+            self._bury()
+            wait = _FIRST_WAIT if time.monotonic() - born > _HEALTHY_AFTER else min(wait * 2, _LONGEST_WAIT)
+            _LOG.error("worker at %s ended with code %s; starting it again in %.1f s", self._address, code, wait)
+            await asyncio.sleep(wait)
+            self.restarts += 1
+            try:
+                await self._spawn()
+            except (WorkerError, OSError) as error:
+                _LOG.error("worker at %s did not start: %s", self._address, error)  # noqa: TRY400 - its own log has the trace
+                if self._process is not None and self._process.returncode is None:
+                    self._process.kill()
+
+    def _bury(self) -> None:
+        self.serving = False
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            multiprocess.mark_process_dead(self._process.pid, str(self._metrics))  # type: ignore[no-untyped-call] # as shipped

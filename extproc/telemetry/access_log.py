@@ -1,0 +1,66 @@
+"""The access log: one JSON line per attempt, on standard output. No bodies, no credentials, no addresses of clients."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from extproc.exchange.outcome import Outcome
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def describe(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
+    """The line's fields; ``outcome`` is ``answered`` or the reason, ``request_ms`` counts from the request's arrival."""
+    usage = outcome.usage
+    fields = {
+        "request_id": request_id,
+        "route": outcome.route,
+        "operation": outcome.operation.value,
+        "stream": outcome.stream,
+        "requested_model": outcome.asked,
+        "backend": outcome.backend,
+        "provider": outcome.provider,
+        "model": outcome.model,
+        "served_model": outcome.served_model,
+        "attempt": outcome.attempt,
+        "tries": outcome.tries,
+        "final": outcome.final,
+        "outcome": "answered" if outcome.reason is None else outcome.reason.value,
+        "status": outcome.status,
+        "first_event_ms": _rounded(outcome.first_event_ms),
+        "duration_ms": _rounded(outcome.duration_ms),
+        "request_ms": _rounded(outcome.request_ms),
+        "input_tokens": None if usage is None else usage.input,
+        "output_tokens": None if usage is None else usage.output,
+        "cached_input_tokens": None if usage is None else usage.cached_input,
+        "reasoning_tokens": None if usage is None else usage.reasoning,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class AccessLog:
+    """Writes a line per attempt; ``write`` gets whole lines."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def ended(self, outcome: Outcome, request_id: str | None) -> None:
+        """Log an attempt; what the operator has to mend is a warning of its own as well."""
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._write(orjson.dumps({"time": stamp, **describe(outcome, request_id)}, option=orjson.OPT_APPEND_NEWLINE))
+        if outcome.verdict is not None and outcome.verdict.misconfigured:
+            _LOG.warning(
+                "backend %s is misconfigured: the provider answered %s for the model %s",
+                outcome.backend,
+                outcome.verdict.reason.value,
+                outcome.model,
+            )
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)

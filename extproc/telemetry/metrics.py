@@ -1,0 +1,144 @@
+"""Prometheus metrics of the data path.
+
+Names: ``gen_ai_*`` follow OpenTelemetry's GenAI conventions (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/),
+ours are ``kortex_*``. Workers share one directory of memory-mapped values
+(https://prometheus.github.io/client_python/multiprocess/), so that a host's scrape is the sum of its workers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from extproc.errors import KortexError
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.outcome import Outcome
+from extproc.exchange.trail import ANSWERED
+from extproc.exchange.verdict import Reason
+
+# Seconds. The conventions' own boundaries: token latencies reach from milliseconds to minutes.
+_DURATION_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 300)
+_FIRST_TOKEN_BUCKETS: Final = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    60.0,
+)
+_CALL: Final = ("route", "operation", "stream")
+
+
+class Metrics:
+    """Counts what the streams tell. One object per process, on a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "kortex_requests",
+            "Requests that ended, by what the client was given.",
+            (*_CALL, "status"),
+            registry=registry,
+        )
+        self._refused = Counter("kortex_refused_requests", "Requests refused on arrival.", ("code",), registry=registry)
+        self._request_duration = Histogram(
+            "kortex_request_duration_seconds",
+            "From arrival to the end of the reply, all attempts together.",
+            _CALL,
+            buckets=_DURATION_BUCKETS,
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "kortex_attempts", "Attempts at a backend, by how they ended.", ("backend", "outcome"), registry=registry
+        )
+        self._failovers = Counter(
+            "kortex_failovers",
+            "Attempts after which the next backend was tried.",
+            ("route", "backend", "reason"),
+            registry=registry,
+        )
+        self._misconfigured = Counter(
+            "kortex_misconfigured_backend",
+            "Attempts that failed by what the operator has to mend: credential, model name or address.",
+            ("backend", "reason"),
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "Duration of an attempt.",
+            ("gen_ai_operation_name", "gen_ai_provider_name", "backend", "error_type"),
+            buckets=_DURATION_BUCKETS,
+            registry=registry,
+        )
+        self._first_token = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From sending a streamed call until the first event of its answer.",
+            ("gen_ai_operation_name", "gen_ai_provider_name", "backend"),
+            buckets=_FIRST_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "kortex_tokens",
+            "Tokens as the provider reported them; cached is part of input, reasoning of output.",
+            ("route", "backend", "type"),
+            registry=registry,
+        )
+        self._unknown_usage = Counter(
+            "kortex_answers_without_usage",
+            "Answers whose provider reported no usage.",
+            ("route", "backend"),
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "kortex_attempts_in_flight",
+            "Attempts under way.",
+            ("backend",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def refused(self, error: KortexError) -> None:
+        """A client error found on arrival."""
+        self._refused.labels(error.code or error.type).inc()
+
+    def begun(self, attempt: Attempt) -> None:
+        """One more under way."""
+        self._in_flight.labels(attempt.target.backend).inc()
+
+    def ended(self, outcome: Outcome, request_id: str | None) -> None:  # noqa: ARG002 - ids are no label
+        """Count an attempt and, with its last attempt, the request."""
+        reason = outcome.reason
+        self._in_flight.labels(outcome.backend).dec()
+        self._attempts.labels(outcome.backend, ANSWERED if reason is None else reason.value).inc()
+        self._duration.labels(
+            outcome.operation.value, outcome.provider, outcome.backend, "" if reason is None else reason.value
+        ).observe(outcome.duration_ms / 1_000)
+        if outcome.stream and outcome.first_event_ms is not None:
+            self._first_token.labels(outcome.operation.value, outcome.provider, outcome.backend).observe(
+                outcome.first_event_ms / 1_000
+            )
+        if outcome.verdict is not None and outcome.verdict.misconfigured:
+            self._misconfigured.labels(outcome.backend, outcome.verdict.reason.value).inc()
+        if outcome.final:
+            self._count_request(outcome)
+        elif reason is not None:
+            self._failovers.labels(outcome.route, outcome.backend, reason.value).inc()
+        self._count_tokens(outcome)
+
+    def _count_request(self, outcome: Outcome) -> None:
+        call = (outcome.route, outcome.operation.value, "true" if outcome.stream else "false")
+        status = "client_gone" if outcome.reason is Reason.CLIENT_GONE else str(outcome.status or 504)
+        self._requests.labels(*call, status).inc()
+        self._request_duration.labels(*call).observe(outcome.request_ms / 1_000)
+
+    def _count_tokens(self, outcome: Outcome) -> None:
+        usage = outcome.usage
+        if usage is None:
+            if outcome.reason is None:
+                self._unknown_usage.labels(outcome.route, outcome.backend).inc()
+            return
+        counts = {
+            "input": usage.input,
+            "output": usage.output,
+            "cached_input": usage.cached_input,
+            "reasoning": usage.reasoning,
+        }
+        for kind, count in counts.items():
+            if count:
+                self._tokens.labels(outcome.route, outcome.backend, kind).inc(count)

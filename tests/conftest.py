@@ -1,0 +1,33 @@
+"""What holds for every test: no key or proxy of the developer's, generous deadlines, and `--update-golden`."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+
+import pytest
+from hypothesis import settings
+
+# What an unconfigured gateway or an HTTP client would pick up from the environment.
+_PERSONAL = ("*_API_KEY", "*_PROXY", "*_proxy", "KORTEX_*", "OLLAMA_HOST", "VLLM_URL")
+
+# An example may take long on a busy machine; a test that hangs is ended by the timeout that every test has.
+settings.register_profile("kortex", parent=settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("kortex")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that `make golden` uses."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing with them")
+
+
+def pytest_configure() -> None:
+    """Forget the developer's own keys and proxies, before anything reads them."""
+    for name in [name for name in os.environ if any(fnmatch.fnmatchcase(name, shape) for shape in _PERSONAL)]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be rewritten instead of compared."""
+    return bool(request.config.getoption("--update-golden"))

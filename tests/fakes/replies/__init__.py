@@ -1,0 +1,1 @@
+"""What a healthy fake answers: deterministic functions from a checked request to a reply, a file for each operation."""
