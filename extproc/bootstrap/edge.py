@@ -132,6 +132,7 @@ def _connection_manager(snapshot: Snapshot) -> HttpConnectionManager:
         common_http_protocol_options=HttpProtocolOptions(
             idle_timeout=_CLIENT_IDLE,
             max_headers_count=MOST_HEADERS,
+            # A server behind may take x_y for x-y; no client of an API that has no such header means anything by one.
             headers_with_underscores_action=HttpProtocolOptionsHeadersWithUnderscoresAction.DROP_HEADER,
         ),
         http_protocol_options=Http1ProtocolOptions(accept_http_10=True),

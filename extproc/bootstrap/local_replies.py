@@ -40,7 +40,6 @@ from extproc.headers import ATTEMPTS, FAILOVER, LOCAL_DETAILS_PREFIX, LOCAL_REPL
 
 _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
-_ANY_ID: Final = "%UNIQUE_ID%"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +70,15 @@ _UNREACHED: Final = _Wording(
 
 def edge_replies(gateway: Gateway) -> LocalReplyConfig:
     """For clients: every reply of Envoy's own is a sentence and a code, and tells nothing about the inside."""
-    mappers = [_mapper(_details_start(prefix), wording) for prefix, wording in _BY_DETAILS.items()]
-    mappers += [_mapper(_status(status), wording) for status, wording in _by_status(gateway).items()]
-    return LocalReplyConfig(mappers=[_own(), *mappers, _mapper(_from(500), _UNREACHED), _mapper(_from(400), _MALFORMED)])
+    worded = [
+        *((_details_start(prefix), wording) for prefix, wording in _BY_DETAILS.items()),
+        *((_status(status), wording) for status, wording in _by_status(gateway).items()),
+        (_from(500), _UNREACHED),
+        (_from(400), _MALFORMED),
+    ]
+    # A request that could not even be read has no id yet.
+    named = _header(REQUEST_ID, "%UNIQUE_ID%", HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT)
+    return LocalReplyConfig(mappers=[_own(), *(_mapper(when, wording, named) for when, wording in worded)])
 
 
 def provider_replies(backend: str) -> LocalReplyConfig:
@@ -137,6 +142,11 @@ def _by_status(gateway: Gateway) -> dict[int, _Wording]:
             type=_INVALID,
             code="headers_too_large",
         ),
+        501: _Wording(
+            message="This transfer-encoding is not supported: send the body chunked or with its content-length.",
+            type=_INVALID,
+            code="transfer_encoding_not_supported",
+        ),
         504: _Wording(message="No backend answered in time.", type=_SERVER, code="timeout", tried=True),
     }
 
@@ -185,8 +195,9 @@ def _compared(operator: ComparisonFilterOp, status: int) -> AccessLogFilter:
     return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=operator, value=value)))
 
 
-def _header(name: str, value: str) -> HeaderValueOption:
-    return HeaderValueOption(
-        header=HeaderValue(key=name, value=value),
-        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
+def _header(
+    name: str,
+    value: str,
+    action: HeaderValueOptionHeaderAppendAction = HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+) -> HeaderValueOption:
+    return HeaderValueOption(header=HeaderValue(key=name, value=value), append_action=action)

@@ -17,6 +17,7 @@ import extproc
 from extproc.config.scalars import split_address
 from extproc.exchange.snapshot import Plan, Snapshot
 from extproc.openai.call import Operation
+from extproc.providers.base import OPENAI_PATHS
 
 _SHOWN_NAMES: Final = 8
 _EVERY_INTERFACE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
@@ -71,18 +72,19 @@ def curl_line(snapshot: Snapshot, base_url: str) -> str:
     """One line for a POSIX shell that gets an answer: from a model that needs no account where there is one."""
     found = _model_to_try(snapshot)
     if found is None:
-        return f"curl {shlex.quote(f'{base_url}/models')}"
+        return shlex.join(["curl", f"{base_url}/models"])
     model, operation = found
     body: dict[str, object] = {"model": model}
     match operation:
         case Operation.CHAT:
-            path, body["messages"] = "/chat/completions", [{"role": "user", "content": _GREETING}]
+            body["messages"] = [{"role": "user", "content": _GREETING}]
         case Operation.TEXT_COMPLETION:
-            path, body["prompt"] = "/completions", _GREETING
+            body["prompt"] = _GREETING
         case Operation.EMBEDDINGS:
-            path, body["input"] = "/embeddings", _GREETING
+            body["input"] = _GREETING
     text = json.dumps(body, ensure_ascii=False)
-    return f"curl {shlex.quote(base_url + path)} -H 'content-type: application/json' -d {shlex.quote(text)}"
+    url, header = base_url + OPENAI_PATHS[operation], "content-type: application/json"
+    return shlex.join(["curl", url, "-H", header, "-d", text])
 
 
 def _model_to_try(snapshot: Snapshot) -> tuple[str, Operation] | None:

@@ -16,7 +16,9 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="kortex.yaml")],
     *,
     envoy: Annotated[Path | None, typer.Option(help="An Envoy binary in place of the one that is installed.")] = None,
-    no_envoy: Annotated[bool, typer.Option("--no-envoy", help="Do not ask Envoy about what it would be given.")] = False,
+    no_envoy: Annotated[
+        bool, typer.Option("--no-envoy", help="Do not ask Envoy about what it would be given.")
+    ] = False,
 ) -> None:
     """Tell all problems at once, each with its place and how to mend it. Exit code 1 when there is one."""
     from rich.console import Console

@@ -14,7 +14,9 @@ from extproc.bootstrap.xds_files import write_json
 
 _SECONDS: Final = 60.0
 _VERSION: Final = re.compile(r"version: [0-9a-f]+/(?P<number>[^/\s]+)/")
-_COMPLAINT: Final = re.compile(r"^\[[^\]]*\]\[\d+\]\[(?:critical|error)\]\[[^\]]*\] (?:\[[^\]]*\] )?(?P<text>.*)$", re.M)
+_COMPLAINT: Final = re.compile(
+    r"^\[[^\]]*\]\[\d+\]\[(?:critical|error)\]\[[^\]]*\] (?:\[[^\]]*\] )?(?P<text>.*)$", re.MULTILINE
+)
 
 
 def envoy_version(binary: Path) -> str:

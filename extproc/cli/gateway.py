@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import shutil
 import socket
@@ -17,13 +18,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from rich.console import Console
 
-from extproc.bootstrap import edge
 from extproc.bootstrap.process import find_envoy
 from extproc.bootstrap.system_roots import find_system_roots
 from extproc.cli.banner import Served, print_banner
 from extproc.cli.console import FAILED
 from extproc.cli.envoy_binary import envoy_version
-from extproc.cli.signals import SIGNALLED, StopSignals
+from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import Source, find_source
 from extproc.cli.watching import watching
 from extproc.server.addresses import check_free, listen, spell_address
@@ -51,13 +51,14 @@ async def run_gateway(options: Options) -> int:
     signals = StopSignals()
     source = await find_source(options.config)
     envoy = find_envoy(None if options.envoy is None else str(options.envoy))
-    version = await asyncio.to_thread(envoy_version, envoy)
+    asking = asyncio.create_task(asyncio.to_thread(envoy_version, envoy))
     with _run_directory() as directory:
         setup = Setup(envoy=envoy, workers=options.workers, directory=directory, system_ca=find_system_roots())
         supervisor = Supervisor(setup, source.text)
         gateway = supervisor.snapshot.config.gateway
         log_to_standard_error(gateway.log_level)
         check_free(gateway.listen)
+        version = await asking
         admin_socket = listen(gateway.admin)
         async with _admin(supervisor, admin_socket), _stopped(supervisor):
             if not await _started(supervisor, signals):
@@ -65,7 +66,7 @@ async def run_gateway(options: Options) -> int:
             served = Served(
                 snapshot=supervisor.snapshot,
                 config=source.name,
-                listen=await supervisor.envoy.listening(edge.NAME),
+                listen=await supervisor.listening(),
                 admin=spell_address(admin_socket),
                 envoy_version=version,
                 workers=options.workers,
@@ -73,6 +74,8 @@ async def run_gateway(options: Options) -> int:
                 notes=source.notes,
             )
             print_banner(Console(), served)
+            gc.freeze()
+            gc.enable()
             return await _serve(supervisor, source, signals)
 
 
@@ -80,12 +83,12 @@ async def _serve(supervisor: Supervisor, source: Source, signals: StopSignals) -
     """Until a signal comes, or Envoy ends by itself."""
     ended = asyncio.ensure_future(supervisor.envoy.wait())
     async with watching(source, supervisor):
-        await asyncio.wait({ended, signals.first}, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(ended, signals.first)
     if ended.done():
         return _mourn(supervisor, ended.result())
     _LOG.info("draining; a second signal ends everything at once")
     draining = asyncio.ensure_future(supervisor.drain())
-    await asyncio.wait({ended, draining, signals.second}, return_when=asyncio.FIRST_COMPLETED)
+    await first_of(ended, draining, signals.second)
     if signals.second.done():
         draining.cancel()
         return SIGNALLED + signals.second.result()
@@ -104,7 +107,7 @@ def _mourn(supervisor: Supervisor, code: int) -> int:
 async def _started(supervisor: Supervisor, signals: StopSignals) -> bool:
     """False when a signal came first. Raises StartError."""
     starting = asyncio.ensure_future(supervisor.start())
-    await asyncio.wait({starting, signals.first}, return_when=asyncio.FIRST_COMPLETED)
+    await first_of(starting, signals.first)
     if starting.done():
         starting.result()
         return True

@@ -28,7 +28,8 @@ app.command("version")(version.version)
 def main(
     *,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=version.show_and_exit, is_eager=True, help="Say the versions and exit.")
+        bool,
+        typer.Option("--version", callback=version.show_and_exit, is_eager=True, help="Say the versions and exit."),
     ] = False,
 ) -> None:
     """An LLM gateway: Envoy moves the bytes, this decides where they go."""

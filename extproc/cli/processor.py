@@ -14,7 +14,7 @@ from typing import Final
 from prometheus_client import REGISTRY
 
 from extproc.cli.console import Failed
-from extproc.cli.signals import SIGNALLED, StopSignals
+from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import find_source
 from extproc.cli.watching import watching
 from extproc.server.addresses import check_free, listen, spell_address
@@ -57,7 +57,7 @@ async def run_processor(options: Options) -> int:
                 await signals.first
             _LOG.info("draining; a second signal ends everything at once")
             draining = asyncio.ensure_future(processor.drain())
-            await asyncio.wait({draining, signals.second}, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(draining, signals.second)
             draining.cancel()
             return SIGNALLED + signals.second.result() if signals.second.done() else 0
         finally:

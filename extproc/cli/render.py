@@ -18,9 +18,12 @@ def render(
     xds_directory: Annotated[
         str | None, typer.Option(help="Where Envoy sees lds.json and cds.json. Default: the output directory.")
     ] = None,
-    admin: Annotated[str, typer.Option(help="Envoy's own admin interface: host:port or unix:/path.")] = "127.0.0.1:9901",
+    admin: Annotated[
+        str, typer.Option(help="Envoy's own admin interface: host:port or unix:/path.")
+    ] = "127.0.0.1:9901",
     system_ca: Annotated[
-        str | None, typer.Option(help="The PEM bundle of public authorities, as Envoy sees it. Default: this machine's.")
+        str | None,
+        typer.Option(help="The PEM bundle of public authorities, as Envoy sees it. Default: this machine's."),
     ] = None,
 ) -> None:
     """Write what Envoy starts with, and the listeners and clusters that it follows."""

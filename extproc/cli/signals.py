@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Final
+from typing import Any, Final
 
 SIGNALLED: Final = 128
 """Plus the signal's number: the exit code of a process that a signal ended."""
@@ -13,7 +13,7 @@ _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """Made inside the running loop. ``first`` and ``second`` are done, with the signal's number, when they have come."""
+    """Made inside the running loop. ``first`` and ``second`` are done when they have come, with the signal's number."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -26,3 +26,8 @@ class StopSignals:
         waiting = self.second if self.first.done() else self.first
         if not waiting.done():
             waiting.set_result(number)
+
+
+async def first_of(*futures: asyncio.Future[Any]) -> None:
+    """Returns when one of them is done; none is cancelled, and no exception is raised."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

@@ -57,6 +57,5 @@ async def watching(source: Source, served: Reloadable) -> AsyncIterator[None]:
 async def _run(watcher: Watcher) -> None:
     try:
         await watcher.run()
-    except Exception:
-        # What serves goes on serving.
+    except Exception:  # noqa: BLE001 - a task's root: what serves goes on serving
         _LOG.exception("changes of the configuration are not noticed any more")

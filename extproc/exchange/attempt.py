@@ -90,14 +90,14 @@ class Attempt:
         call = self.assignment.call(body)
         request = self.translator.encode(call, self.model)
         fields = [
-            (":path", self.target.provider.path(settings, call.operation)),
+            (":path", self.target.provider.path(settings, call, self.model)),
             (":authority", self.target.authority),
             ("accept", "text/event-stream" if call.stream else "application/json"),
             ("accept-encoding", "identity"),
             ("content-type", "application/json"),
             (ENVOY_MAX_RETRIES, str(self.assignment.retries)),
             *request.headers,
-            *self.target.provider.authorize(self.target.credential()),
+            *self.target.provider.authorize(settings, self.target.credential()),
         ]
         if request.body is not None:
             fields.append(("content-length", str(len(request.body))))

@@ -6,8 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fnmatch import translate
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -22,7 +21,7 @@ from extproc.providers.base import Provider
 Credential = Callable[[], str | None]
 """Gives the backend's secret as it is now; asked at every attempt. Raises CredentialUnavailable."""
 
-_GLOB_CHARACTERS: Final = frozenset("*?[")
+_WILDCARDS: Final = {"*": ".*", "?": "."}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class Target:
 
     name: str
     backend: str
-    provider: Provider
+    provider: Provider[Any]
     settings: Backend
     credential: Credential
     connect_ms: int
@@ -89,7 +88,7 @@ class Snapshot:
         found = self.exact.get(model)
         if found is not None:
             return found
-        return next((plan for pattern, plan in self.globs if pattern.match(model)), None)
+        return next((plan for pattern, plan in self.globs if pattern.fullmatch(model)), None)
 
 
 def compile_snapshot(  # noqa: PLR0913 - the inputs of a compilation, all by keyword
@@ -97,7 +96,7 @@ def compile_snapshot(  # noqa: PLR0913 - the inputs of a compilation, all by key
     *,
     number: int,
     loaded_at: float,
-    providers: Mapping[str, Provider],
+    providers: Mapping[str, Provider[Any]],
     credentials: Mapping[str, Credential],
 ) -> Snapshot:
     """Config (already checked by ``extproc.config.load``) → Snapshot. ``credentials`` has one entry per backend."""
@@ -113,19 +112,23 @@ def compile_snapshot(  # noqa: PLR0913 - the inputs of a compilation, all by key
         targets={target.name: target for plan in plans.values() for target in plan.targets},
         models=tuple((name, plan.targets[0].provider.name) for name, plan in exact.items()),
         exact=exact,
-        globs=tuple((re.compile(translate(pattern)), plan) for pattern, plan in globs),
+        globs=tuple((_regular_expression(pattern), plan) for pattern, plan in globs),
     )
 
 
 def is_glob(pattern: str) -> bool:
     """Whether a model's name in a route stands for more than itself."""
-    return not _GLOB_CHARACTERS.isdisjoint(pattern)
+    return not _WILDCARDS.keys().isdisjoint(pattern)
+
+
+def _regular_expression(pattern: str) -> re.Pattern[str]:
+    return re.compile("".join(_WILDCARDS.get(character) or re.escape(character) for character in pattern))
 
 
 def _specificity(pattern: str) -> tuple[int, int]:
     """Sorts the glob with more literal characters, then with the longer literal start, first."""
-    literal = sum(character not in _GLOB_CHARACTERS for character in pattern)
-    start = next((index for index, character in enumerate(pattern) if character in _GLOB_CHARACTERS), len(pattern))
+    literal = sum(character not in _WILDCARDS for character in pattern)
+    start = next((index for index, character in enumerate(pattern) if character in _WILDCARDS), len(pattern))
     return (-literal, -start)
 
 
@@ -133,7 +136,7 @@ class _Compiler:
     """Makes plans whose targets are shared wherever routes reach a backend in the same way."""
 
     def __init__(
-        self, config: Config, providers: Mapping[str, Provider], credentials: Mapping[str, Credential]
+        self, config: Config, providers: Mapping[str, Provider[Any]], credentials: Mapping[str, Credential]
     ) -> None:
         self._config = config
         self._providers = providers

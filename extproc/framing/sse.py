@@ -93,10 +93,9 @@ class SseFramer:
                 break
             events.append(self._read(bytes(held[start:end])))
             start = end
-            self._searched = end
         del held[:start]
-        # The last three bytes may be the beginning of an end: CR LF CR.
-        self._searched = max(0, len(held) - 3)
+        # The last two bytes may be the beginning of an end: LF CR, before another LF.
+        self._searched = max(0, len(held) - 2)
         if len(held) > self._limit:
             self._failure = EventTooLong(f"an event of the stream is longer than {self._limit} bytes")
             held.clear()

@@ -26,6 +26,9 @@ OPERATION_PATHS: Final = {
     "/v1/embeddings": Operation.EMBEDDINGS,
 }
 
+_LONGEST_MODEL: Final = 1_024
+"""Characters. Paths of model files are names too; the limit keeps the headers that carry the name small."""
+
 _REQUIRED: Final[dict[Operation, tuple[str, tuple[type, ...], str]]] = {
     Operation.CHAT: ("messages", (list,), "an array"),
     Operation.TEXT_COMPLETION: ("prompt", (str, list), "a string or an array"),
@@ -44,8 +47,13 @@ class Call:
     include_usage: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """The body, parsed anew at every call: a translator that needs the values asks once."""
-        parsed: dict[str, Any] = orjson.loads(self.body)
+        """The body, parsed anew at every call: a translator that needs the values asks once. Raises InvalidRequest."""
+        try:
+            parsed: dict[str, Any] = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            # Valid JSON all the same, but with a number that no double can hold, such as 1e999.
+            message = "The body of your request has a number that is too large."
+            raise InvalidRequest(message) from None
         return parsed
 
 
@@ -58,6 +66,9 @@ def parse_call(operation: Operation, body: bytes) -> Call:
     model = fields.get("model")
     if not isinstance(model, str) or not model:
         raise _wrong_type("model", "a non-empty string", fields)
+    if len(model) > _LONGEST_MODEL:
+        message = f"Invalid value for 'model': longer than {_LONGEST_MODEL} characters."
+        raise InvalidRequest(message, param="model")
     if not model.isprintable():
         # The name travels in headers between the stages and back to the client.
         message = "Invalid value for 'model': it has characters that cannot be printed."

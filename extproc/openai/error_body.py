@@ -24,7 +24,8 @@ class AttemptSummary:
 
 def _fields(error: KortexError, attempts: Sequence[AttemptSummary]) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "message": error.message,
+        # It may quote a header, and those need not be UTF-8.
+        "message": error.message.encode("utf-8", "replace").decode(),
         "type": error.type,
         "param": error.param,
         "code": error.code,

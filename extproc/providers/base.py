@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Protocol
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from extproc.config.backends import Backend
@@ -21,16 +21,10 @@ OPENAI_PATHS: Final = {
 _VERSION: Final = re.compile(r"v\d+[a-z0-9]*")
 
 
-class Path(Protocol):
-    """The request path of an operation at a backend."""
+SettingsT = TypeVar("SettingsT", bound=Backend)
 
-    def __call__(self, settings: Backend, operation: Operation) -> str: ...
-
-
-class Authorize(Protocol):
-    """The headers that carry the credential; ``credential`` is None where the backend has none."""
-
-    def __call__(self, credential: str | None) -> tuple[tuple[str, str], ...]: ...
+Fields = tuple[tuple[str, str], ...]
+"""Header names and values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +43,19 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Generic[SettingsT]):
     """A provider's record. ``name`` is its key in kortex.yaml and its OpenTelemetry ``gen_ai.provider.name``.
 
-    ``offers`` is what it can be asked, by dialect. A provider that is part of the gateway sets ``answer`` instead of
-    having a path: the reply is made here and no connection is opened.
+    ``offers`` is what it can be asked, by dialect. ``path`` gives the request path of a call for a model by the
+    provider's name for it. ``authorize`` gives the headers that carry the credential, which is None where the backend
+    has none. A provider that is part of the gateway sets ``answer``: the reply is made here, no connection is opened.
     """
 
     name: str
-    settings: type[Backend]
+    settings: type[SettingsT]
     offers: Mapping[str, Mapping[Operation, Translator]]
-    path: Path
-    authorize: Authorize
+    path: Callable[[SettingsT, Call, str], str]
+    authorize: Callable[[SettingsT, str | None], Fields]
     environment: Environment | None = None
     answer: Callable[[Call, str], ClientReply] | None = None
 
@@ -86,11 +81,11 @@ def versioned_path(base_url: str, prefix: str = "") -> str:
     return f"{path}/v1"
 
 
-def openai_path(settings: Backend, operation: Operation) -> str:
+def openai_path(settings: Backend, call: Call, model: str) -> str:  # noqa: ARG001 - the model stands in the body
     """``<base path>/v1/chat/completions`` and its siblings."""
-    return versioned_path(settings.url) + OPENAI_PATHS[operation]
+    return versioned_path(settings.url) + OPENAI_PATHS[call.operation]
 
 
-def bearer(credential: str | None) -> tuple[tuple[str, str], ...]:
+def bearer(settings: Backend, credential: str | None) -> Fields:  # noqa: ARG001 - the same for every backend
     """``authorization: Bearer …`` (RFC 6750), or nothing for a server without keys."""
     return (("authorization", f"Bearer {credential}"),) if credential else ()

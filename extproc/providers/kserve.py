@@ -6,7 +6,7 @@ from typing import Literal
 
 from extproc.config.backends import Backend
 from extproc.dialects.openai_compatible import OpenAITranslator
-from extproc.openai.call import Operation
+from extproc.openai.call import Call, Operation
 from extproc.providers.base import OPENAI_PATHS, Environment, Provider, bearer, versioned_path
 
 
@@ -16,8 +16,8 @@ class Settings(Backend):
     provider: Literal["kserve"]
 
 
-def _path(settings: Backend, operation: Operation) -> str:
-    return versioned_path(settings.url, prefix="/openai") + OPENAI_PATHS[operation]
+def _path(settings: Backend, call: Call, model: str) -> str:  # noqa: ARG001 - the model stands in the body
+    return versioned_path(settings.url, prefix="/openai") + OPENAI_PATHS[call.operation]
 
 
 KSERVE = Provider(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from extproc.config.backends import Backend
+from extproc.providers.base import Provider
 from extproc.providers.custom import CUSTOM
 from extproc.providers.demo import DEMO
 from extproc.providers.kserve import KSERVE
@@ -14,19 +15,18 @@ from extproc.providers.ollama import OLLAMA
 from extproc.providers.openai import OPENAI
 from extproc.providers.vllm import VLLM
 
-PROVIDERS: Final = MappingProxyType(
-    {
-        provider.name: provider
-        for provider in (
-            OPENAI,
-            MISTRAL,
-            OLLAMA,
-            VLLM,
-            KSERVE,
-            CUSTOM,
-            DEMO,
-        )
-    }
+_ALL: Final[tuple[Provider[Any], ...]] = (
+    OPENAI,
+    MISTRAL,
+    OLLAMA,
+    VLLM,
+    KSERVE,
+    CUSTOM,
+    DEMO,
+)
+
+PROVIDERS: Final[MappingProxyType[str, Provider[Any]]] = MappingProxyType(
+    {provider.name: provider for provider in _ALL}
 )
 
 SETTINGS: Final[MappingProxyType[str, type[Backend]]] = MappingProxyType(

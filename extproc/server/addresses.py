@@ -24,7 +24,7 @@ def listen(address: str) -> socket.socket:
     """A socket that listens at ``host:port``; port 0 takes a free one. Raises AddressUnavailable."""
     bound = _bind(address)
     bound.listen(_BACKLOG)
-    bound.setblocking(False)
+    bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
     return bound
 
 

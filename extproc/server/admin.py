@@ -1,4 +1,4 @@
-"""The admin listener: ``/healthz``, ``/readyz``, ``/config``, ``/metrics`` and ``/metrics/envoy``, for operators only."""
+"""The admin listener, for operators: ``/healthz``, ``/readyz``, ``/config``, ``/metrics`` and ``/metrics/envoy``."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def admin_application(operated: Operated) -> Starlette:
         "/metrics/envoy": metrics_of_envoy,
     }
 
-    async def refuse(request: Request, error: Exception) -> Response:
+    async def refuse(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):  # Starlette's signature; it is registered for nothing else
             raise error
         status, message, headers = error.status_code, error.detail, error.headers
@@ -115,7 +115,7 @@ class AdminServer:
     async def start(self) -> None:
         """Returns when it answers."""
         self._task = asyncio.create_task(self._server.serve([self._listening]))
-        while not self._server.started and not self._task.done():
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0)
 
     async def stop(self) -> None:

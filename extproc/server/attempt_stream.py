@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
-import grpc
-
 from extproc.errors import InternalError, KortexError
 from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt, UpstreamHeaders, begin_attempt
@@ -22,7 +20,7 @@ from extproc.headers import FAILOVER, REQUEST_ID, Headers
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.server import messages
-from extproc.server.seams import Context, Recorder
+from extproc.server.seams import Context, Recorder, next_message
 
 _LOG: Final = logging.getLogger(__name__)
 _UNKNOWN_TARGET: Final = "This worker does not know the backend that Envoy reached for; their configs differ."
@@ -49,8 +47,8 @@ class AttemptStream:
         """Until Envoy ends the stream."""
         try:
             while True:
-                message = await self._context.read()
-                if message is grpc.aio.EOF:
+                message = await next_message(self._context)
+                if message is None:
                     return
                 if self._expiry is not None:
                     await self._expiry

@@ -16,6 +16,12 @@ from extproc.pb.ext_proc_pb2 import ProcessingRequest
 Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
 
 
+async def next_message(context: Context) -> ProcessingRequest | None:
+    """Envoy's next message; None when it has ended the stream."""
+    message: object = await context.read()
+    return message if isinstance(message, ProcessingRequest) else None
+
+
 class Recorder(Protocol):
     """Telemetry, as the streams see it."""
 

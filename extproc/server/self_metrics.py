@@ -1,4 +1,4 @@
-"""What Prometheus is told about the gateway as such: its config, its workers, its Envoy. Requests are counted elsewhere."""
+"""What Prometheus is told about the gateway as such: its config, its workers and its Envoy."""
 
 from __future__ import annotations
 

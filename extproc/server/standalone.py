@@ -1,4 +1,4 @@
-"""``kortex serve``: the processor alone, in this one process. Envoy is somebody else's, and may follow files we write."""
+"""``kortex serve``: the processor alone, in one process. Envoy is somebody else's, and may follow files we write."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Standalone:
                 check_fixed_at_start(before, snapshot)
                 await self._offer(snapshot)
             except (ConfigError, FixedAtStart, OSError) as error:
-                _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)  # noqa: TRY400 - for the operator
+                _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)
                 self.history.refuse(str(error))
                 return
             self._serving.swap(snapshot, now=time.monotonic())
@@ -95,7 +95,7 @@ class Standalone:
         self._draining = True
         await self._worker.drain()
         deadline = time.monotonic() + self.snapshot.config.gateway.drain / 1_000
-        while self._worker.open_streams and time.monotonic() < deadline:
+        while self._worker.open_streams and time.monotonic() < deadline:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:

@@ -6,8 +6,6 @@ import logging
 import time
 from typing import Final
 
-import grpc
-
 from extproc.errors import KortexError, MethodNotAllowed
 from extproc.exchange.arrival import Answer, arrive, plan_call
 from extproc.exchange.snapshot import Snapshot
@@ -17,7 +15,7 @@ from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.server import messages
 from extproc.server.attempt_stream import AttemptStream
-from extproc.server.seams import Context, Current, Recorder
+from extproc.server.seams import Context, Current, Recorder, next_message
 
 STAGE: Final = "x-kortex-stage"
 TARGET: Final = "x-kortex-target"
@@ -63,8 +61,8 @@ class _ArrivalStream:
 
     async def serve(self) -> None:
         while True:
-            message = await self._context.read()
-            if message is grpc.aio.EOF:
+            message = await next_message(self._context)
+            if message is None:
                 return
             try:
                 reply, done = self._reply(message)

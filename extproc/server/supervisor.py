@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from extproc.bootstrap.placement import Placement
 from extproc.bootstrap.process import EnvoyError, EnvoyProcess, Resources
-from extproc.bootstrap.render import Placement, render_bootstrap, render_clusters, render_listeners
 from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
 from extproc.exchange.snapshot import Snapshot
@@ -84,12 +84,10 @@ class Supervisor:
     async def start(self) -> None:
         """Workers first, then Envoy. Raises StartError."""
         try:
-            await asyncio.gather(*(worker.start() for worker in self.workers))
-            clusters, listeners = self._render(self.snapshot)
-            write_json(self._setup.directory / CLUSTERS, clusters)
-            write_json(self._setup.directory / LISTENERS, listeners)
             bootstrap = self._setup.directory / "envoy.json"
-            write_json(bootstrap, render_bootstrap(self.snapshot.config, self._placement))
+            await asyncio.gather(
+                asyncio.to_thread(self._write_everything, bootstrap), *(worker.start() for worker in self.workers)
+            )
             await self.envoy.start(bootstrap, "--concurrency", str(self._setup.workers))
             for resources in Resources:
                 await self.envoy.wait_applied(resources, _version(self.snapshot), refused=0, within=_START_SECONDS)
@@ -100,6 +98,12 @@ class Supervisor:
         except WorkerError as error:
             message = f"a worker cannot start: {error}"
             raise StartError(message) from error
+
+    async def listening(self) -> str:
+        """``host:port`` that clients connect to, as it was really taken. Raises EnvoyError."""
+        from extproc.bootstrap.edge import NAME  # noqa: PLC0415 - see _render
+
+        return await self.envoy.listening(NAME)
 
     async def reload(self, text: bytes) -> None:
         """Serve another config, or say why not in log and history; nothing in between, and nothing is ever interrupted.
@@ -168,8 +172,22 @@ class Supervisor:
             write_json(self._setup.directory / name, content)
             await self.envoy.wait_applied(resources, version, refused=refused, within=_APPLY_SECONDS)
 
+    def _write_everything(self, bootstrap: Path) -> None:
+        """What Envoy starts with."""
+        from extproc.bootstrap.render import render_bootstrap  # noqa: PLC0415 - see _render
+
+        clusters, listeners = self._render(self.snapshot)
+        write_json(self._setup.directory / CLUSTERS, clusters)
+        write_json(self._setup.directory / LISTENERS, listeners)
+        write_json(bootstrap, render_bootstrap(self.snapshot.config, self._placement))
+
     def _render(self, snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Envoy's clusters and listeners: the snapshot's, and those that a request under way may still need."""
+        """Envoy's clusters and listeners: the snapshot's, and those that a request under way may still need.
+
+        Envoy's message types take most of a second to import: while the workers start, and not before them.
+        """
+        from extproc.bootstrap.render import render_clusters, render_listeners  # noqa: PLC0415 - as the docstring says
+
         targets = {**self._serving.targets, **snapshot.targets}
         version = _version(snapshot)
         return (

@@ -62,7 +62,7 @@ class Worker:
         """Finish what runs within ``grace`` seconds, then end."""
         await self._server.stop(grace)
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set_health(self, status: int) -> None:
         for service in ("", messages.SERVICE):
             await self._health.set(service, status)
 

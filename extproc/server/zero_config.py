@@ -1,4 +1,4 @@
-"""No kortex.yaml: the configuration is made from environment variables and from what the servers they name really have."""
+"""No kortex.yaml: the configuration is made from environment variables, and from what the servers they name have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from extproc.config.backends import Backend
 from extproc.exchange.snapshot import is_glob
-from extproc.openai.call import Operation
+from extproc.openai.call import Call, Operation
 from extproc.providers.base import OPENAI_PATHS, Environment, Provider
 from extproc.providers.registry import PROVIDERS
 
@@ -50,7 +50,7 @@ class ZeroConfig:
 class _Found:
     """A provider that the environment switches on, with the backend's entry as it would be written."""
 
-    provider: Provider
+    provider: Provider[Any]
     environment: Environment
     source: str
     entry: Mapping[str, Any]
@@ -105,7 +105,7 @@ def complete_url(value: str, usual: str | None) -> str:
     return parts._replace(netloc=f"{user}{at}{where}" + (f":{number}" if number is not None else "")).geturl()
 
 
-def _switched_on(provider: Provider, environment: Mapping[str, str], notes: list[str]) -> Iterator[_Found]:
+def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes: list[str]) -> Iterator[_Found]:
     variables = provider.environment
     if variables is None:
         return
@@ -146,7 +146,7 @@ def _reason(error: ValidationError, variables: Environment) -> str:
     return f"{name or first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def _usual_url(provider: Provider) -> str | None:
+def _usual_url(provider: Provider[Any]) -> str | None:
     usual = provider.settings.model_fields["url"].default
     return usual if isinstance(usual, str) else None
 
@@ -205,17 +205,18 @@ async def _ask_all(
         answers = await asyncio.gather(*(_ask(client, one, environment) for one in servers))
     listed: dict[str, tuple[str, ...]] = {}
     for one, answer in zip(servers, answers, strict=True):
+        name = one.provider.name
         if isinstance(answer, str):
-            notes.append(f"{one.provider.name} did not list its models ({answer}); {one.provider.name}/* works once it does")
+            notes.append(f"{name} did not list its models ({answer}): ask for them as {name}/<model>")
         else:
-            listed[one.provider.name] = answer
+            listed[name] = answer
     return listed
 
 
 async def _ask(client: httpx.AsyncClient, one: _Found, environment: Mapping[str, str]) -> tuple[str, ...] | str:
     """Its models, or why it has none to tell."""
     key = environment.get(one.environment.key, "").strip() if one.environment.key else ""
-    headers = dict(one.provider.authorize(key or None))
+    headers = dict(one.provider.authorize(one.settings, key or None))
     url = _models_url(one)
     try:
         async with asyncio.timeout(_ASK_SECONDS), client.stream("GET", url, headers=headers) as reply:
@@ -242,7 +243,7 @@ async def _bounded(reply: httpx.Response) -> bytes:
 
 def _models_url(one: _Found) -> str:
     """https://platform.openai.com/docs/api-reference/models/list, beside the provider's other operations."""
-    chat = one.provider.path(one.settings, Operation.CHAT)
+    chat = one.provider.path(one.settings, Call(operation=Operation.CHAT, model="", body=b""), "")
     path = chat.removesuffix(OPENAI_PATHS[Operation.CHAT]) + "/models"
     return urlsplit(one.settings.url)._replace(path=path).geturl()
 

@@ -18,7 +18,7 @@ def describe(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
     """The line's fields; ``outcome`` is ``answered`` or the reason, ``request_ms`` counts from the request's arrival."""
     usage = outcome.usage
     fields = {
-        "request_id": request_id,
+        "request_id": None if request_id is None else _readable(request_id),
         "route": outcome.route,
         "operation": outcome.operation.value,
         "stream": outcome.stream,
@@ -60,6 +60,11 @@ class AccessLog:
                 outcome.verdict.reason.value,
                 outcome.model,
             )
+
+
+def _readable(request_id: str) -> str:
+    """The client chose it, and a header need not be UTF-8."""
+    return request_id.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _rounded(milliseconds: float | None) -> float | None:

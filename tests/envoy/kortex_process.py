@@ -1,7 +1,7 @@
 """``kortex run`` (or ``serve``) as a process of its own on free ports, for tests that look at it from outside.
 
     with KortexProcess(config) as kortex:
-        httpx.post(f"{kortex.url}/chat/completions", json=...)
+        httpx.post(f"{kortex.base_url}/chat/completions", json=...)
         kortex.reload(other_config)
 
 Start takes a second or two. Nothing is shared between two of them, so that tests may run beside each other.
@@ -39,25 +39,24 @@ _Found = TypeVar("_Found")
 class KortexProcess:
     """``config`` is kortex.yaml as text or as a value; None: no file, the environment is the configuration.
 
-    It listens on free ports, whatever the config says; bytes are written just as they are. ``environment`` is added to
-    the test's own. With
-    ``expect_failure`` the block begins when the process has ended: see ``returncode``, ``stdout`` and ``stderr``.
-    ``arguments`` are further ones of the command line. ``config_path`` may be a path of the test's own, to be changed by
-    it; ``config`` is then written there unless it is None.
+    It listens on free ports, whatever the config says; bytes are written just as they are. ``env`` is added to the
+    test's own variables, ``arguments`` to the command line. ``config_path`` may be a path of the test's own making;
+    ``config`` is written there unless it is None. With ``expect_failure`` the block begins when the process has ended:
+    see ``returncode``, ``stdout`` and ``stderr``.
     """
 
     def __init__(
         self,
         config: str | bytes | Mapping[str, Any] | None = None,
         *,
-        environment: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
         workers: int = 1,
         arguments: Sequence[str] = (),
         config_path: Path | None = None,
         expect_failure: bool = False,
     ) -> None:
         self._config = config
-        self._environment = dict(environment or {})
+        self._environment = dict(env or {})
         self._workers = workers
         self._arguments = tuple(arguments)
         self._expect_failure = expect_failure
@@ -67,7 +66,7 @@ class KortexProcess:
         self.config_path = config_path or self._directory / "kortex.yaml"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: httpx.Client | None = None
-        self.base_url = ""
+        self.origin = ""
         self.admin_url = ""
 
     # ---- life
@@ -100,9 +99,9 @@ class KortexProcess:
     # ---- where it is
 
     @property
-    def url(self) -> str:
-        """The base URL as an OpenAI client wants it: ``http://127.0.0.1:PORT/v1``; ``base_url`` is without ``/v1``."""
-        return f"{self.base_url}/v1"
+    def base_url(self) -> str:
+        """As an OpenAI client wants it: ``http://127.0.0.1:PORT/v1``."""
+        return f"{self.origin}/v1"
 
     @property
     def pid(self) -> int:
@@ -202,18 +201,18 @@ class KortexProcess:
         if self._expect_failure:
             self._process.wait(START_SECONDS)
             return
-        found = self.until(self._started, "kortex serves", timeout=START_SECONDS)
-        self.base_url, self.admin_url = found
+        self.until(self._started, "kortex serves", timeout=START_SECONDS)
         self._client = httpx.Client(base_url=self.admin_url, trust_env=False, timeout=10.0)
 
-    def _started(self) -> tuple[str, str] | None:
+    def _started(self) -> bool:
         if self.returncode is not None:
             raise RuntimeError(f"kortex ended with code {self.returncode}: {self.stderr}")
         said = self.stdout
         gateway, admin = _GATEWAY.search(said), _ADMIN.search(said)
         if gateway is None or admin is None or "curl " not in said:
-            return None
-        return gateway[1], f"http://{admin[1]}"
+            return False
+        self.origin, self.admin_url = gateway[1], f"http://{admin[1]}"
+        return True
 
     def _end(self) -> None:
         """In order where it can, else by force. The workers and Envoy end with the process that started them."""

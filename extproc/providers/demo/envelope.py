@@ -47,14 +47,19 @@ def part_id(prefix: str, reply_id: str, *place: int) -> str:
     return body_id(prefix, f"{reply_id} {place}".encode())
 
 
+def full_usage(prompt: int, answer: int) -> Usage:
+    """Tokens of the prompt and of the answer, of which none were cached, thought or heard."""
+    return Usage(input=prompt, output=answer, cached_input=0, reasoning=0, audio_input=0, audio_output=0)
+
+
 def usage_fields(usage: Usage) -> dict[str, Any]:
     """https://platform.openai.com/docs/api-reference/chat/object#chat-object-usage"""
     return {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "audio_tokens": usage.audio_input},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output},
     }
 
 

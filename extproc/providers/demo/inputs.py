@@ -9,19 +9,16 @@ from __future__ import annotations
 from typing import Final
 
 from extproc.errors import InvalidRequest
-from extproc.providers.demo.request_fields import an_array, an_integer, wrong_type
+from extproc.providers.demo.request_fields import an_array, an_integer
 
 _MOST: Final = 2_048
-_EXPECTED: Final = "one of a string, array of strings, array of integers or array of integer arrays"
 
 
-def read_inputs(value: object, name: str) -> list[str]:
-    """The texts of the field ``name``, none of them empty. Raises InvalidRequest."""
+def read_inputs(value: str | list[object], name: str) -> list[str]:
+    """The texts of the field ``name``, whose ``value`` is not empty; nor is any of them. Raises InvalidRequest."""
     if isinstance(value, str):
         return [value]
-    if not isinstance(value, list):
-        raise wrong_type(name, _EXPECTED, value)
-    if value and isinstance(value[0], int):
+    if isinstance(value[0], int):
         return [_token_text(value, name)]
     members = an_array(value, name, "strings", longest=_MOST)
     return [_read_member(member, f"{name}[{index}]") for index, member in enumerate(members)]

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 from extproc.errors import InvalidRequest
 
+LONGEST_NAME: Final = 64
+"""Characters of a name that a client may give to a tool or a schema."""
+
 _TYPE_NAMES: Final[dict[type, str]] = {
     bool: "a boolean",
     int: "an integer",
@@ -60,10 +63,16 @@ def an_array(value: object, path: str, of: str, *, longest: int | None = None) -
     return value
 
 
-def a_string(value: object, path: str) -> str:
-    """``value`` as a string."""
+def a_string(value: object, path: str, *, longest: int | None = None) -> str:
+    """``value`` as a string of at most ``longest`` characters."""
     if not isinstance(value, str):
         raise wrong_type(path, "a string", value)
+    if longest is not None and len(value) > longest:
+        message = (
+            f"Invalid '{path}': string too long. Expected a string with maximum length {longest}, "
+            f"but got a string with length {len(value)} instead."
+        )
+        raise InvalidRequest(message, param=path)
     return value
 
 
@@ -96,6 +105,9 @@ def one_of(value: object, path: str, names: Sequence[str]) -> str:
     text = a_string(value, path)
     if text not in names:
         *others, last = (f"'{name}'" for name in names)
-        message = f"Invalid value: '{text}'. Supported values are: {', '.join(others)}, and {last}."
+        before_last = ", " if len(others) > 1 else " "
+        message = (
+            f"Invalid value: '{text[:LONGEST_NAME]}'. Supported values are: {', '.join(others)}{before_last}and {last}."
+        )
         raise InvalidRequest(message, param=path)
     return text

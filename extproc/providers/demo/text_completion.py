@@ -13,8 +13,7 @@ import orjson
 
 from extproc.dialects.base import ClientReply
 from extproc.openai.call import Call
-from extproc.openai.usage import Usage
-from extproc.providers.demo.envelope import Envelope, body_id, event_stream, usage_fields
+from extproc.providers.demo.envelope import Envelope, body_id, event_stream, full_usage, usage_fields
 from extproc.providers.demo.inputs import read_inputs
 from extproc.providers.demo.limits import Limits, check_size, read_limits
 from extproc.providers.demo.request_fields import a_boolean
@@ -40,9 +39,9 @@ def answer_text_completion(call: Call, model: str) -> ClientReply:
     limits = read_limits(fields, tokens=("max_tokens",), fewest=0)
     echo = fields.get("echo")
     completions = _complete(prompts, limits, echo=echo is not None and a_boolean(echo, "echo"))
-    usage = Usage(
-        input=sum(map(count_tokens, prompts)),
-        output=sum(count_tokens(completion.text) for completion in completions),
+    usage = full_usage(
+        prompt=sum(map(count_tokens, prompts)),
+        answer=sum(count_tokens(completion.text) for completion in completions),
     )
     envelope = Envelope(id=body_id("cmpl-", call.body), model=call.model, usage=usage)
     body = (

@@ -8,12 +8,12 @@ from base64 import b64decode
 from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
-from math import hypot, sumprod
+from math import hypot
 from typing import Annotated, Any, Literal
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Completion, CreateEmbeddingResponse
@@ -65,10 +65,12 @@ NOTE: Json = {"type": "custom", "custom": {"name": "note", "description": "Keeps
 
 
 def user(content: object) -> Json:
+    """A user's message."""
     return {"role": "user", "content": content}
 
 
 def called(*names: str) -> Json:
+    """An assistant's message that calls functions."""
     calls = [
         {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": "{}"}} for name in names
     ]
@@ -76,28 +78,34 @@ def called(*names: str) -> Json:
 
 
 def result(name: str, text: str) -> Json:
+    """A tool's message that answers the call of ``name``."""
     return {"role": "tool", "tool_call_id": f"call_{name}", "content": text}
 
 
 def parsed(operation: Operation, fields: Json) -> Call:
+    """The call for a body with these fields."""
     return parse_call(operation, orjson.dumps({"model": "kortex-demo", **fields}))
 
 
 def answered(call: Call) -> ClientReply:
+    """The provider's reply."""
     assert DEMO.answer is not None
     return DEMO.answer(call, "kortex-demo")
 
 
 def chat(content: object = "Hello there", **fields: object) -> ChatCompletion:
+    """The reply to a chat, as the SDK reads it."""
     call = parsed(Operation.CHAT, {"messages": [user(content)], **fields})
     return ChatCompletion.model_validate_json(answered(call).body)
 
 
 def completion(**fields: object) -> Completion:
+    """The reply to prompts, as the SDK reads it."""
     return Completion.model_validate_json(answered(parsed(Operation.TEXT_COMPLETION, fields)).body)
 
 
 def embeddings(**fields: object) -> list[list[float]]:
+    """The vectors of inputs, as the SDK reads them."""
     body = answered(parsed(Operation.EMBEDDINGS, fields)).body
     return [item.embedding for item in CreateEmbeddingResponse.model_validate_json(body).data]
 
@@ -113,6 +121,7 @@ def streamed(call: Call, *, include_usage: bool = True) -> list[bytes]:
 
 
 def calls_of(message: ChatCompletionMessage) -> list[tuple[str, str, str]]:
+    """Id, name and arguments of every call of a function."""
     calls = [call for call in message.tool_calls or [] if call.type == "function"]
     return [(call.id, call.function.name, call.function.arguments) for call in calls]
 
@@ -130,9 +139,6 @@ def gist(reply: ChatCompletion) -> object:
     ]
     assert reply.usage is not None
     return reply.id, reply.model, reply.created, choices, reply.usage.model_dump()
-
-
-# ------------------------------------------------------------------------------------------------------------ the record
 
 
 @pytest.mark.parametrize("operation", Operation)
@@ -171,9 +177,6 @@ def test_reply_names_the_clients_model_when_the_backend_has_another() -> None:
     assert DEMO.answer is not None
     reply = DEMO.answer(call, "kortex-demo")
     assert (ChatCompletion.model_validate_json(reply.body).model, reply.model) == ("gpt-4o", "kortex-demo")
-
-
-# ------------------------------------------------------------------------------------------------------------ chat: text
 
 
 def test_chat_says_who_answers_and_what_was_asked() -> None:
@@ -254,7 +257,7 @@ def test_chat_ends_where_a_limit_says(fields: Json, text: str, reason: str) -> N
         pytest.param([{"role": "system", "content": "a b"}, user([{"type": "text", "text": "c"}, IMAGE])], None, 3,
                      id="every message, no image"),
         pytest.param([user("a"), called("get_f"), result("get_f", "18 C")], None, 1 + 3 + 2, id="calls and results"),
-        pytest.param([user("a")], [TIME], 1 + 41, id="tools"),
+        pytest.param([user("a")], [TIME], 1 + 38, id="tools"),
     ],
 )  # fmt: skip
 def test_prompt_tokens_count_messages_and_tools(messages: list[Json], tools: list[Json] | None, tokens: int) -> None:
@@ -262,9 +265,6 @@ def test_prompt_tokens_count_messages_and_tools(messages: list[Json], tools: lis
     usage = chat(messages=messages, tools=tools).usage
     assert usage is not None
     assert usage.prompt_tokens == tokens
-
-
-# ----------------------------------------------------------------------------------------------------------- chat: tools
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_ids_of_calls_differ_in_one_reply() -> None:
     [
         pytest.param(500, [("get_weather", '{"city":"Oslo","unit":"celsius","days":1}'), ("clock", "{}")],
                      "tool_calls", id="enough"),
-        pytest.param(9, [("get_weather", '{"city":"Oslo')], "length", id="in the arguments"),
+        pytest.param(9, [("get_weather", '{"city":"Oslo"')], "length", id="in the arguments"),
         pytest.param(1, [("get_weather", "")], "length", id="after the name"),
     ],
 )  # fmt: skip
@@ -368,34 +368,38 @@ def test_tool_calls_are_cut_when_tokens_run_out(limit: int, calls: list[tuple[st
     assert ([call[1:] for call in calls_of(choice.message)], choice.finish_reason) == (calls, reason)
 
 
-# ------------------------------------------------------------------------------------------------------ chat: JSON answers
-
-
 class Unit(Enum):
+    """A class of its own, so that the schema refers to it."""
+
     CELSIUS = "celsius"
     FAHRENHEIT = "fahrenheit"
 
 
 class Leaf(BaseModel):
-    """With ``Branch``: a recursion that ends only in its other member."""
+    """Where the recursion of ``Branch`` ends."""
 
     kind: Literal["leaf"]
 
 
 class Branch(BaseModel):
+    """Needs a branch or a leaf, and may have more branches."""
+
     kind: Literal["branch"]
     left: Branch | Leaf
     more: list[Branch]
 
 
 class Strict(BaseModel):
+    """One property for each thing that schemas say."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=3, max_length=20)
     code: str = Field(pattern=r"^[A-Z]{2}-\d{3,5}(?:/[a-z]+)?$")
     unit: Unit
     ratio: float = Field(gt=0, lt=0.5)
-    price: Decimal = Field(ge=1, multiple_of=Decimal("0.25"))
+    price: Decimal = Field(ge=1)
+    quarters: float = Field(ge=1.1, multiple_of=0.25)
     even: int = Field(ge=1, multiple_of=2)
     below: int = Field(lt=-3)
     tags: set[str] = Field(min_length=3)
@@ -414,13 +418,29 @@ class Strict(BaseModel):
 @pytest.mark.parametrize(
     "text", ["", "Tell me about Rome, in fahrenheit, 7 or -4 or 0.3", "x" * 10_000, "日本語のテスト"]
 )
-@pytest.mark.parametrize("root", [Strict, Branch, list[Strict], dict[str, Leaf], Strict | Leaf])
-def test_json_fits_the_schema_when_one_is_given(root: object, text: str) -> None:
-    """Pydantic writes the schema and reads the answer, strictly."""
-    adapter: TypeAdapter[object] = TypeAdapter(root)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param(TypeAdapter(Strict), id="model"),
+        pytest.param(TypeAdapter(Branch), id="recursive"),
+        pytest.param(TypeAdapter(list[Strict]), id="list"),
+        pytest.param(TypeAdapter(dict[str, Leaf]), id="dict"),
+        pytest.param(TypeAdapter(Strict | Leaf), id="union"),
+    ],
+)
+def test_json_fits_the_schema_when_one_is_given(adapter: TypeAdapter[Any], text: str) -> None:
+    """Pydantic writes the schema and reads the answer."""
     schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": adapter.json_schema()}}
     content = chat([{"type": "text", "text": text}], response_format=schema).choices[0].message.content
     adapter.validate_json(content or "")
+
+
+def nested(levels: int) -> Json:
+    """Arrays in arrays, none of them empty."""
+    schema: Json = {"type": "integer"}
+    for _ in range(levels):
+        schema = {"type": "array", "minItems": 1, "items": schema}
+    return schema
 
 
 @pytest.mark.parametrize(
@@ -428,7 +448,7 @@ def test_json_fits_the_schema_when_one_is_given(root: object, text: str) -> None
     [
         pytest.param({}, {}, id="any object"),
         pytest.param({"type": "string"}, "Oslo", id="root of another type"),
-        pytest.param({"type": "object", "properties": {"a": {"default": 5, "type": "integer"}}}, {"a": 5}, id="default"),
+        pytest.param({"properties": {"a": {"default": 5, "type": "integer"}}}, {"a": 5}, id="default"),
         pytest.param({"properties": {"a": {"type": ["null", "integer"]}}}, {"a": 3}, id="null last"),
         pytest.param({"properties": {"a": {"enum": ["x", "y"], "default": "y"}}}, {"a": "y"}, id="default of an enum"),
         pytest.param({"properties": {"a": {"enum": ["bergen", "oslo"]}}}, {"a": "oslo"}, id="enum mentioned"),
@@ -445,6 +465,14 @@ def test_json_fits_the_schema_when_one_is_given(root: object, text: str) -> None
         pytest.param({"properties": {"a": {"$ref": "#"}, "b": {"type": "integer"}}}, {"b": 3}, id="recursion ends"),
         pytest.param({"properties": {"a": {"type": "array", "maxItems": 0}}}, {"a": []}, id="no items"),
         pytest.param({"properties": {"a": {"items": {"type": "integer"}, "minItems": 2}}}, {"a": [3, 2]}, id="items"),
+        pytest.param({"type": ["integer", "string"], "minimum": 2, "maximum": 1}, "Oslo", id="second type"),
+        pytest.param({"properties": {"a": {"enum": [True, 3]}}}, {"a": 3}, id="number mentioned"),
+        pytest.param({"properties": {"a": {"type": "integer", "multipleOf": 0}}}, {"a": 3}, id="multiple of nothing"),
+        pytest.param({"type": "string", "pattern": "^a+b+$", "minLength": 5, "maxLength": 6}, "aaabbb", id="pattern"),
+        pytest.param({"type": "string", "pattern": "^a+$", "maxLength": 0}, "", id="no such pattern"),
+        pytest.param({"properties": {"from": {"type": "string"}}}, {"from": "3 days in Oslo"}, id="no direction"),
+        pytest.param({"type": "array", "minItems": 2, "uniqueItems": True, "items": {"enum": ["x", "y"]}}, ["x", "y"],
+                     id="unique items"),
         pytest.param({"properties": {"a": {"exclusiveMinimum": True, "minimum": 4}}}, {"a": 5}, id="draft 4 bound"),
         pytest.param({"properties": {"a": {"type": "integer", "maximum": 10**30, "minimum": 10**29}}},
                      {"a": 1e29}, id="huge"),
@@ -452,13 +480,15 @@ def test_json_fits_the_schema_when_one_is_given(root: object, text: str) -> None
 )  # fmt: skip
 def test_values_come_from_the_schema_and_the_text(schema: Json, value: object) -> None:
     """The rules in the docstring of json_schema/value.py, one by one."""
-    assert write_value(orjson.loads(orjson.dumps(schema)) if schema.get("big") else schema, "3 days in Oslo") == value
+    assert write_value(schema, "3 days in Oslo") == value
 
 
 @pytest.mark.parametrize(
     "schema",
     [
         pytest.param({"required": ["a"], "properties": {"a": False}}, id="false"),
+        pytest.param(nested(60), id="too deep"),
+        pytest.param({"type": "number", "minimum": 1.7e308}, id="too large a number"),
         pytest.param({"required": ["a"], "properties": {"a": {"$ref": "#"}}}, id="endless"),
         pytest.param({"$ref": "https://example.com/schema"}, id="reference to elsewhere"),
         pytest.param({"$ref": "#/nowhere"}, id="reference to nothing"),
@@ -486,7 +516,7 @@ def test_schema_is_refused_when_nothing_fits(schema: Json) -> None:
 def test_schema_is_filled_as_far_as_it_goes_when_it_doubles_at_every_level() -> None:
     """References make two to the thirtieth values out of thirty lines: optional ones are left out."""
     branches = {
-        f"d{level}": {"type": "object", "properties": dict.fromkeys("ab", {"$ref": f"#/$defs/d{level + 1}"})}
+        f"d{level}": {"type": "object", "properties": {name: {"$ref": f"#/$defs/d{level + 1}"} for name in "ab"}}
         for level in range(30)
     }
     schema = {"$ref": "#/$defs/d0", "$defs": {**branches, "d30": {"type": "string"}}}
@@ -511,7 +541,7 @@ def test_json_object_is_an_object() -> None:
         r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$",
         r"^[\s\S]{2}[^\w\s]\D\W\S$",
         r"^\u0041\x42\t[\]\-\\]\.$",
-        r"^(?P<year>\d{4})x??y*?[$^.]\b$",
+        r"^(?P<year>\d{4})x??y*?\b[$^.]$",
         r"^{}[a-]$",
     ],
 )
@@ -522,7 +552,8 @@ def test_pattern_matches_what_is_written_for_it(pattern: str, repeat: int) -> No
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(", ")", "[", "[]", "*a", "\\", r"(a)\1", r"\p{L}", "(?i)a", "a{9999}", "x" * 501]
+    "pattern",
+    ["(", ")", "[", "[]", "*a", "\\", r"(a)\1", r"\p{L}", "(?i)a", "a{9999}", "x" * 501, "(a", "(" * 40, r"\ud800"],
 )
 def test_pattern_is_refused_when_it_cannot_be_written(pattern: str) -> None:
     """Broken, unknown or too long; the property then gets an ordinary text."""
@@ -531,11 +562,10 @@ def test_pattern_is_refused_when_it_cannot_be_written(pattern: str) -> None:
     assert write_value({"type": "string", "pattern": pattern}, "to Oslo") == "Oslo"
 
 
-# ---------------------------------------------------------------------------------------------------------------- streams
-
 RESPONSE_FORMATS: list[Json | None] = [None, {"type": "json_object"}]
 
 
+@settings(deadline=None)
 @given(
     content=st.text(),
     n=st.integers(1, 3),
@@ -586,6 +616,7 @@ def test_stream_has_no_usage_when_nobody_asked() -> None:
     assert answered(call).usage is not None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_deltas_are_words_and_add_up_to_the_text(text: str) -> None:
     """Nothing is lost between two deltas, and counting agrees with cutting."""
@@ -617,11 +648,8 @@ def test_deltas_follow_the_token_rule(text: str, parts: list[str]) -> None:
 def test_deltas_hold_more_tokens_when_the_text_is_long() -> None:
     """A chunk weighs a hundred times what a word does: the number of chunks is bounded."""
     parts = deltas("word " * 10_000)
-    assert len(parts) == 256 - 256 % len(parts) or len(parts) <= 256
+    assert 128 < len(parts) <= 256
     assert "".join(parts) == "word " * 10_000
-
-
-# ------------------------------------------------------------------------------------------------------------ completions
 
 
 @pytest.mark.parametrize(
@@ -631,9 +659,11 @@ def test_deltas_hold_more_tokens_when_the_text_is_long() -> None:
         pytest.param({"prompt": "One", "max_tokens": 4, "echo": True}, ["One ... Hello"], ["length"], id="echo"),
         pytest.param({"prompt": "One", "max_tokens": 0, "echo": True}, ["One"], ["length"], id="echo only"),
         pytest.param({"prompt": ["One", "Two"], "n": 2, "max_tokens": 4, "echo": True},
-                     ["One ... Hello", "One ... This", "Two ... Hello", "Two ... This"], ["length"] * 4, id="list and n"),
+                     ["One ... Hello", "One ... This", "Two ... Hello", "Two ... This"], ["length"] * 4,
+                     id="list and n"),
         pytest.param({"prompt": [5, 6], "stop": " from", "echo": True}, ["5 6 ... Hello"], ["stop"], id="tokens"),
-        pytest.param({"prompt": [[5], [6, 7]], "stop": " ...", "echo": True}, ["5", "6 7"], ["stop"] * 2, id="token lists"),
+        pytest.param({"prompt": [[5], [6, 7]], "stop": " ...", "echo": True}, ["5", "6 7"], ["stop"] * 2,
+                     id="token lists"),
     ],
 )  # fmt: skip
 def test_completion_goes_on_from_the_prompt(fields: Json, texts: list[str], reasons: list[str]) -> None:
@@ -658,22 +688,25 @@ def test_completion_refers_to_its_prompt_and_counts() -> None:
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (4, count_tokens(reply.choices[0].text) - 4)
 
 
-# ------------------------------------------------------------------------------------------------------------- embeddings
-
-
 def test_embeddings_are_near_when_words_are_shared() -> None:
     """Enough of a meaning to try a vector store with."""
     cat, kitten, money = embeddings(input=["The cat sat on the mat.", "a cat sat on my mat", "quarterly revenue grew"])
-    assert sumprod(cat, kitten) > 0.4 > 0.2 > abs(sumprod(cat, money))
+    assert cosine(cat, kitten) > 0.4
+    assert abs(cosine(cat, money)) < 0.2
+
+
+def cosine(first: list[float], second: list[float]) -> float:
+    """Of unit vectors."""
+    return sum(one * other for one, other in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("size", [1, 2, 256, 1536])
-@pytest.mark.parametrize("given", ["a", " ", "!", [7, 8], "word " * 300, "a b c d e f g h i j k l m"])
+@pytest.mark.parametrize("given", ["a", " ", "!", [7, 8], "word " * 300, list("abcdefghijklmnopqrstuvwxyz")])
 def test_embeddings_are_unit_vectors(given: object, size: int) -> None:
-    """Of the size asked for, whatever the text."""
-    [vector] = embeddings(input=given, dimensions=size)
-    assert len(vector) == size
-    assert hypot(*vector) == pytest.approx(1, abs=1e-6)
+    """Of the size asked for, whatever the text: also where the words cancel out, as some do in one dimension."""
+    for vector in embeddings(input=given, dimensions=size):
+        assert len(vector) == size
+        assert hypot(*vector) == pytest.approx(1, abs=1e-6)
 
 
 def test_embeddings_are_the_same_numbers_when_encoded() -> None:
@@ -688,9 +721,6 @@ def test_embeddings_are_the_same_numbers_when_encoded() -> None:
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- refusals
-
-
 def _tool(**function: object) -> list[Json]:
     return [{"type": "function", "function": function}]
 
@@ -698,11 +728,14 @@ def _tool(**function: object) -> list[Json]:
 @pytest.mark.parametrize(
     ("fields", "param", "message"),
     [
-        pytest.param({"n": 0}, "n", "Invalid 'n': integer below minimum value. Expected a value >= 1, but got 0 instead.",
+        pytest.param({"n": 0}, "n",
+                     "Invalid 'n': integer below minimum value. Expected a value >= 1, but got 0 instead.",
                      id="n below"),
         pytest.param({"n": 129}, "n",
-                     "Invalid 'n': integer above maximum value. Expected a value <= 128, but got 129 instead.", id="n above"),
-        pytest.param({"n": True}, "n", "Invalid type for 'n': expected an integer, but got a boolean instead.", id="n type"),
+                     "Invalid 'n': integer above maximum value. Expected a value <= 128, but got 129 instead.",
+                     id="n above"),
+        pytest.param({"n": True}, "n",
+                     "Invalid type for 'n': expected an integer, but got a boolean instead.", id="n type"),
         pytest.param({"max_tokens": "x"}, "max_tokens",
                      "Invalid type for 'max_tokens': expected an integer, but got a string instead.", id="max_tokens"),
         pytest.param({"max_completion_tokens": 1.5}, "max_completion_tokens",
@@ -712,8 +745,8 @@ def _tool(**function: object) -> list[Json]:
                      "Invalid 'max_tokens': integer below minimum value. Expected a value >= 1, but got 0 instead.",
                      id="no tokens"),
         pytest.param({"stop": 1}, "stop",
-                     "Invalid type for 'stop': expected one of a string or array of strings, but got an integer instead.",
-                     id="stop"),
+                     "Invalid type for 'stop': expected one of a string or array of strings, but got an "
+                     "integer instead.", id="stop"),
         pytest.param({"stop": ["a", 1]}, "stop[1]",
                      "Invalid type for 'stop[1]': expected a string, but got an integer instead.", id="stop member"),
         pytest.param({"stop": list("abcde")}, "stop",
@@ -727,15 +760,15 @@ def _tool(**function: object) -> list[Json]:
         pytest.param({"messages": [{"role": "user"}]}, "messages[0].content",
                      "Missing required parameter: 'messages[0].content'.", id="no content"),
         pytest.param({"messages": [user(None)]}, "messages[0].content",
-                     "Invalid type for 'messages[0].content': expected one of a string or array of objects, but got null "
-                     "instead.", id="content"),
+                     "Invalid type for 'messages[0].content': expected one of a string or array of objects, but got "
+                     "null instead.", id="content"),
         pytest.param({"messages": [user([{"type": "video"}])]}, "messages[0].content[0].type",
                      "Invalid value: 'video'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', "
                      "'audio', and 'file'.", id="part"),
         pytest.param({"messages": [user([{"type": "image_url", "image_url": "http://a"}])]},
                      "messages[0].content[0].image_url",
-                     "Invalid type for 'messages[0].content[0].image_url': expected an object, but got a string instead.",
-                     id="image"),
+                     "Invalid type for 'messages[0].content[0].image_url': expected an object, but got a string "
+                     "instead.", id="image"),
         pytest.param({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].tool_call_id",
                      "Missing required parameter: 'messages[0].tool_call_id'.", id="no call id"),
         pytest.param({"messages": [{"role": "assistant", "tool_calls": [{"type": "function", "id": "a", "function": {
@@ -750,25 +783,33 @@ def _tool(**function: object) -> list[Json]:
         pytest.param({"tools": [1]}, "tools[0]",
                      "Invalid type for 'tools[0]': expected an object, but got an integer instead.", id="tool"),
         pytest.param({"tools": [{"type": "web"}]}, "tools[0].type",
-                     "Invalid value: 'web'. Supported values are: 'function', and 'custom'.", id="tool type"),
+                     "Invalid value: 'web'. Supported values are: 'function' and 'custom'.", id="tool type"),
         pytest.param({"tools": _tool()}, "tools[0].function.name",
                      "Missing required parameter: 'tools[0].function.name'.", id="tool name"),
+        pytest.param({"tools": _tool(name="f" * 65)}, "tools[0].function.name",
+                     "Invalid 'tools[0].function.name': string too long. Expected a string with maximum length 64, but "
+                     "got a string with length 65 instead.", id="long tool name"),
         pytest.param({"tools": _tool(name="f", parameters=[])}, "tools[0].function.parameters",
                      "Invalid type for 'tools[0].function.parameters': expected an object, but got an array instead.",
                      id="parameters"),
         pytest.param({"tool_choice": "auto"}, "tool_choice",
                      "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
                      id="choice without tools"),
+        pytest.param({"tools": _tool(name="f"), "tool_choice": 1}, "tool_choice",
+                     "Invalid type for 'tool_choice': expected one of a string or object, but got an integer instead.",
+                     id="choice type"),
         pytest.param({"tools": _tool(name="f"), "tool_choice": "any"}, "tool_choice",
                      "Invalid value: 'any'. Supported values are: 'none', 'auto', and 'required'.", id="choice"),
         pytest.param({"tools": _tool(name="f"), "tool_choice": {"type": "function", "function": {"name": "g"}}},
                      "tool_choice",
-                     "Invalid value for 'tool_choice': tool choice 'g' not found in 'tools' parameter.", id="no such tool"),
+                     "Invalid value for 'tool_choice': tool choice 'g' not found in 'tools' parameter.",
+                     id="no such tool"),
         pytest.param({"tools": _tool(name="f"), "parallel_tool_calls": 1}, "parallel_tool_calls",
                      "Invalid type for 'parallel_tool_calls': expected a boolean, but got an integer instead.",
                      id="parallel"),
         pytest.param({"response_format": {"type": "xml"}}, "response_format.type",
-                     "Invalid value: 'xml'. Supported values are: 'text', 'json_object', and 'json_schema'.", id="format"),
+                     "Invalid value: 'xml'. Supported values are: 'text', 'json_object', and 'json_schema'.",
+                     id="format"),
         pytest.param({"response_format": {"type": "json_schema"}}, "response_format.json_schema",
                      "Missing required parameter: 'response_format.json_schema'.", id="no schema"),
         pytest.param({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"not": {},

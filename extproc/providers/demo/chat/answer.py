@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from extproc.dialects.base import ClientReply
 from extproc.openai.call import Call
-from extproc.openai.usage import Usage
 from extproc.providers.demo.chat.conversation import Conversation, read_conversation
 from extproc.providers.demo.chat.reply import Choice, chat_body, chat_stream
 from extproc.providers.demo.chat.response_format import JsonFormat, read_format
 from extproc.providers.demo.chat.tool_calls import ToolCall, choose_calls, cut_calls
 from extproc.providers.demo.chat.tools import read_toolbox
 from extproc.providers.demo.chat.wording import chat_text
-from extproc.providers.demo.envelope import Envelope, body_id
+from extproc.providers.demo.envelope import Envelope, body_id, full_usage
 from extproc.providers.demo.limits import Limits, check_size, read_limits
 from extproc.providers.demo.tokens import count_tokens
 
@@ -28,10 +27,7 @@ def answer_chat(call: Call, model: str) -> ClientReply:
     limits = read_limits(fields, tokens=("max_completion_tokens", "max_tokens"), fewest=1)
     calls = () if conversation.results else choose_calls(toolbox, conversation.asked)
     choices = _calling(calls, limits) if calls else _saying(conversation, json_format, limits)
-    usage = Usage(
-        input=conversation.tokens + toolbox.tokens,
-        output=sum(count_tokens(choice.text or "") + sum(made.tokens for made in choice.calls) for choice in choices),
-    )
+    usage = full_usage(conversation.tokens + toolbox.tokens, sum(map(_tokens, choices)))
     envelope = Envelope(id=body_id("chatcmpl-", call.body), model=call.model, usage=usage)
     body = (
         chat_stream(choices, envelope, include_usage=call.include_usage)
@@ -59,3 +55,7 @@ def _saying(conversation: Conversation, json_format: JsonFormat | None, limits: 
     check_size(sum(map(len, texts)), param="n")
     cut = [limits.cut(text) for text in texts]
     return [Choice(text=text, calls=(), finish_reason=reason) for text, reason in cut]
+
+
+def _tokens(choice: Choice) -> int:
+    return count_tokens(choice.text or "") + sum(call.tokens for call in choice.calls)

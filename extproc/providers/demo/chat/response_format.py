@@ -14,7 +14,7 @@ import orjson
 from extproc.errors import InvalidRequest
 from extproc.providers.demo.envelope import MODEL
 from extproc.providers.demo.json_schema import NoValue, write_value
-from extproc.providers.demo.request_fields import a_string, an_object, one_of, required
+from extproc.providers.demo.request_fields import LONGEST_NAME, a_string, an_object, one_of, required
 
 _KINDS: Final = ("text", "json_object", "json_schema")
 _PATH: Final = "response_format.json_schema"
@@ -51,6 +51,6 @@ def read_format(value: object) -> JsonFormat | None:
     inside = an_object(required(fields, "json_schema", "response_format"), _PATH)
     schema = inside.get("schema")
     return JsonFormat(
-        name=a_string(required(inside, "name", _PATH), f"{_PATH}.name"),
+        name=a_string(required(inside, "name", _PATH), f"{_PATH}.name", longest=LONGEST_NAME),
         schema=None if schema is None else an_object(schema, f"{_PATH}.schema"),
     )

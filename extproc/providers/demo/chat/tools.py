@@ -13,6 +13,7 @@ import orjson
 
 from extproc.errors import InvalidRequest
 from extproc.providers.demo.request_fields import (
+    LONGEST_NAME,
     a_boolean,
     a_string,
     an_array,
@@ -76,7 +77,7 @@ def _read_tool(value: object, path: str) -> Tool:
     description, parameters = tool.get("description"), tool.get("parameters")
     return Tool(
         kind=kind,
-        name=a_string(required(tool, "name", path), f"{path}.name"),
+        name=a_string(required(tool, "name", path), f"{path}.name", longest=LONGEST_NAME),
         description="" if description is None else a_string(description, f"{path}.description"),
         parameters=_read_parameters(parameters, f"{path}.parameters") if kind == "function" else None,
         path=path,
@@ -108,7 +109,7 @@ def _named(tools: tuple[Tool, ...], value: object, path: str) -> Tool:
     fields = an_object(value, path)
     kind = one_of(required(fields, "type", path), f"{path}.type", _KINDS)
     inside = an_object(required(fields, kind, path), f"{path}.{kind}")
-    name = a_string(required(inside, "name", f"{path}.{kind}"), f"{path}.{kind}.name")
+    name = a_string(required(inside, "name", f"{path}.{kind}"), f"{path}.{kind}.name", longest=LONGEST_NAME)
     for tool in tools:
         if (tool.kind, tool.name) == (kind, name):
             return tool

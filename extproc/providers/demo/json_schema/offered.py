@@ -19,10 +19,11 @@ _LONGEST: Final = 80
 _PREPOSITIONS: Final = frozenset(
     {"about", "at", "called", "for", "from", "in", "named", "near", "of", "on", "to", "with"}
 )
+_DIRECTIONS: Final = frozenset({"from", "to"})
 _ENDINGS: Final = frozenset({"and", "or", "but", "is", "are", "please", "now", "today", "tomorrow", "yesterday"})
 _ARTICLES: Final = frozenset({"a", "an", "the", "my", "your", "our"})
 _MARKS: Final = ".,;:!?…\"'`()[]{}<>“”‘’"
-_NUMBER: Final = re.compile(r"(?<![\w.])-?\d{1,12}(?:\.\d{1,6})?(?![\w])")
+_NUMBER: Final = re.compile(r"(?<![\w.])-?[0-9]{1,12}(?:\.[0-9]{1,6})?(?!\w)")
 
 
 class Offered:
@@ -38,15 +39,17 @@ class Offered:
     def phrase(self, name: str) -> str | None:
         """The phrase for a property called ``name``; None when none is left.
 
-        One whose preposition is a word of the name is taken first (``from_city``, ``to``); else the next one, and those
-        after "to" last, since "to" also stands before verbs.
+        One whose preposition is a word of the name is taken first, and nothing else for a name with "from" or "to";
+        then the next one, those after "to" last, since "to" also stands before verbs.
         """
         named = set(words(name.replace("_", " ")))
-        ranked = sorted(self._phrases, key=lambda phrase: (phrase[0] not in named, phrase[0] == "to"))
-        if not ranked:
+        fitting = [phrase for phrase in self._phrases if phrase[0] in named]
+        if not fitting and named.isdisjoint(_DIRECTIONS):
+            fitting = sorted(self._phrases, key=lambda phrase: phrase[0] == "to")
+        if not fitting:
             return None
-        self._phrases.remove(ranked[0])
-        return ranked[0][1]
+        self._phrases.remove(fitting[0])
+        return fitting[0][1]
 
     def number(self) -> str | None:
         """The next number, as it is written; None when none is left."""

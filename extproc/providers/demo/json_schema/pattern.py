@@ -102,8 +102,7 @@ class _Writer:
             skip = kind["skip"] is not None
             self.at = kind.end()
         text = self.alternatives(depth + 1)
-        if self._next() != ")":
-            raise PatternNotWritable("a group is not closed")
+        self._next()  # the closing parenthesis: nothing else ends alternatives before the pattern does
         return "" if skip else text
 
     def _escape(self) -> str:

@@ -14,6 +14,7 @@ Schema = dict[str, Any]
 
 _REFERENCE_UNIT: Final = 16
 _LONGEST_INDEX: Final = 10
+_QUOTED: Final = 80
 
 
 class NoValue(ValueError):
@@ -83,7 +84,7 @@ def flatten(
         reference = part.get("$ref")
         if isinstance(reference, str) and reference not in followed:
             if reference in references:
-                raise NoValue(f"'{reference}' leads back to itself")
+                raise NoValue(f"'{reference[:_QUOTED]}' leads back to itself")
             spend(len(reference) // _REFERENCE_UNIT)
             followed.add(reference)
             pending.append(_resolve(reference, root))
@@ -128,7 +129,7 @@ def _lay_over(fields: Schema, part: Mapping[str, Any]) -> None:
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> object:
     if not reference.startswith("#"):
-        raise NoValue(f"'{reference}' is not part of the schema")
+        raise NoValue(f"'{reference[:_QUOTED]}' is not part of the schema")
     target: Any = root
     for step in unquote(reference[1:]).split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
@@ -137,5 +138,5 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> object:
         elif isinstance(target, dict) and key in target:
             target = target[key]
         else:
-            raise NoValue(f"'{reference}' points to nothing")
+            raise NoValue(f"'{reference[:_QUOTED]}' points to nothing")
     return target

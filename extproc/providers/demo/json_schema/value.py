@@ -49,7 +49,7 @@ def write_value(schema: Mapping[str, Any], text: str) -> object:
 
     Raises NoValue.
     """
-    return _Writer(schema, Offered(text)).write(schema, _Place())
+    return _Writer(schema, Offered(text)).write(schema, _Place(references=frozenset({"#"})))
 
 
 class _Writer:
