@@ -45,7 +45,7 @@ coverage: $(TEST_STAMP) ## run the tests and list the branches that none of them
 
 .PHONY: golden
 golden: $(TEST_STAMP) ## rewrite the golden files from what the code does now; review the diff
-	$(BIN)/python -m pytest --update-golden tests/golden $(ARGS)
+	$(BIN)/python -m pytest --update-golden --ignore=tests/bench tests $(ARGS)
 
 .PHONY: bench
 bench: $(TEST_STAMP) ## measure Envoy alone against Envoy with Kortex

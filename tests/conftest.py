@@ -18,13 +18,23 @@ settings.load_profile("kortex")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that `make golden` uses."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing with them")
+    parser.addoption(
+        "--update-golden", action="store_true", help="only run golden tests, and let them rewrite their files"
+    )
 
 
 def pytest_configure() -> None:
     """Forget the developer's own keys and proxies, before anything reads them."""
     for name in [name for name in os.environ if any(fnmatch.fnmatchcase(name, shape) for shape in _PERSONAL)]:
         del os.environ[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--update-golden`, run only the tests that have a golden file to rewrite."""
+    if config.getoption("--update-golden"):
+        kept = [item for item in items if "update_golden" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from envoy_data_plane.envoy.config.cluster.v3 import (
     ClusterCustomClusterType,
     ClusterDiscoveryType,
     UpstreamConnectionOptions,
+    UpstreamConnectionOptionsFirstAddressFamilyVersion,
+    UpstreamConnectionOptionsHappyEyeballsConfig,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
     Http1ProtocolOptions,
@@ -23,6 +25,8 @@ from envoy_data_plane.envoy.extensions.clusters.common.dns.v3 import DnsLookupFa
 from envoy_data_plane.envoy.extensions.clusters.dns.v3 import DnsCluster
 from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
     HttpProtocolOptions as ClusterHttpOptions,
+)
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
     HttpProtocolOptionsAutoHttpConfig,
     HttpProtocolOptionsExplicitHttpConfig,
 )
@@ -46,6 +50,12 @@ _IDLE_PLAIN: Final = timedelta(seconds=4)
 _IDLE_HOP: Final = timedelta(minutes=5)
 _PING_EVERY: Final = timedelta(seconds=30)
 _PING_ANSWER: Final = timedelta(seconds=15)
+
+# Where IPv6 leads nowhere, that is known at once. The last address's error is the one that is told, so the address that
+# more often says something useful (a bad certificate) comes last.
+_IPV6_FIRST: Final = UpstreamConnectionOptionsHappyEyeballsConfig(
+    first_address_family_version=UpstreamConnectionOptionsFirstAddressFamilyVersion.V6, first_address_family_count=1
+)
 
 
 def nowhere() -> Cluster:
@@ -100,15 +110,18 @@ def _provider(target: Target) -> Cluster:
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         load_assignment=endpoints(name, socket_address(host, url.port or _PORTS[url.scheme])),
         circuit_breakers=no_breakers(),
-        upstream_connection_options=UpstreamConnectionOptions(tcp_keepalive=keepalive()),
+        upstream_connection_options=UpstreamConnectionOptions(
+            tcp_keepalive=keepalive(), happy_eyeballs_config=_IPV6_FIRST
+        ),
         transport_socket=tls_to(host, target.settings.ca_file) if secure else None,
         typed_extension_protocol_options={HTTP_OPTIONS: packed(_tls_options() if secure else _plain_options())},
     )
 
 
 def _by_name() -> ClusterCustomClusterType:
-    """A name's addresses are one endpoint: Envoy connects to them in turn (RFC 8305, "happy eyeballs") and takes whichever
-    answers, IPv6 or IPv4, and it keeps its connections when the DNS of a large provider moves on.
+    """A name's addresses as one endpoint: Envoy connects to them in turn (RFC 8305) and takes whichever answers.
+
+    It keeps its connections when the DNS of a large provider moves on.
     """
     options = DnsCluster(
         respect_dns_ttl=True, dns_lookup_family=DnsLookupFamily.ALL, all_addresses_in_single_endpoint=True

@@ -80,7 +80,7 @@ _AT_ONCE: Final = timedelta(milliseconds=1)
 
 
 def edge_listener(snapshot: Snapshot) -> Listener:
-    """It depends on the gateway's settings, and on plans only as far as ``stream_idle`` does: a reload rarely changes it."""
+    """Made of the gateway's settings, and of plans only as far as ``stream_idle`` is: few reloads change it."""
     chain = FilterChain(
         filters=[
             Filter(

@@ -46,7 +46,7 @@ def client_window(gateway: Gateway) -> int:
 
 
 def provider_body(gateway: Gateway) -> int:
-    """Bytes of a body on its way to a provider, whose dialect may be wordier. Over it, Envoy would silently not retry."""
+    """Bytes of a body for a provider, whose dialect may be wordier. Over it, Envoy would silently not retry."""
     return gateway.body_limit * _GROWTH
 
 
@@ -66,7 +66,7 @@ def stream_idle(snapshot: Snapshot) -> timedelta:
 
 
 def no_breakers() -> CircuitBreakers:
-    """Envoy's defaults (1024 requests, 3 retries at a time) are for services of one kind; overload is handled at the edge."""
+    """None: overload is judged at the edge. Envoy's defaults (1024 requests, 3 retries) would refuse far too early."""
     thresholds = CircuitBreakersThresholds(
         max_connections=_UNREACHABLE,
         max_pending_requests=_UNREACHABLE,
@@ -77,7 +77,7 @@ def no_breakers() -> CircuitBreakers:
 
 
 def keepalive() -> TcpKeepalive:
-    """TCP probes while nothing is said: a model may think for minutes, and NAT devices forget a silent connection in less.
+    """TCP probes while nothing is said, for a model may think longer than a NAT device remembers a silent connection.
 
     A peer that has vanished is found out within two minutes.
     """

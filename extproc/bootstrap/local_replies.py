@@ -1,4 +1,4 @@
-"""Replies that Envoy makes itself, put into OpenAI's error shape: at the edge for the client, inside for the attempt stage.
+"""Replies that Envoy makes itself, in OpenAI's error shape: at the edge for the client, inside for the attempt stage.
 
 A reply that we made (an ext_proc immediate response) passes through the same rewriting. It is told apart by its
 response code details, which carry ``LOCAL_DETAILS_PREFIX``, and left alone.
@@ -84,21 +84,25 @@ def edge_replies(gateway: Gateway) -> LocalReplyConfig:
 def provider_replies(backend: str) -> LocalReplyConfig:
     """For the edge and the attempt stage: marked to go to the next backend, with Envoy's own name for what went wrong.
 
-    The attempt stage reads that name, judges, and writes the client's error and the attempt's outcome. It does so for
-    every failure but its own: when the worker fails, the reply goes to the edge as it is here.
+    The attempt stage reads that name, judges, and writes the client's error and the attempt's outcome. Two kinds of
+    reply reach the edge without it, as they are here: when the worker fails, and when the provider's connection is cut
+    while the reply's headers are still held.
     """
-    marks = [
-        _header(FAILOVER, Reason.GATEWAY),
-        _header(OUTCOME, f"{backend}={Reason.GATEWAY};;%DURATION%"),
-        _header(LOCAL_REPLY, "%RESPONSE_CODE_DETAILS%"),
-    ]
     return LocalReplyConfig(
         mappers=[
             _own(),
-            _mapper(_details_start("ext_proc"), _UNAVAILABLE, *marks),
-            _mapper(_from(400), _UNREACHED, *marks),
+            _mapper(_details_start("ext_proc"), _UNAVAILABLE, *_marks(backend, Reason.GATEWAY)),
+            _mapper(_from(400), _UNREACHED, *_marks(backend, Reason.RESET)),
         ]
     )
+
+
+def _marks(backend: str, reason: Reason) -> list[HeaderValueOption]:
+    return [
+        _header(FAILOVER, reason),
+        _header(OUTCOME, f"{backend}={reason};;%DURATION%"),
+        _header(LOCAL_REPLY, "%RESPONSE_CODE_DETAILS%"),
+    ]
 
 
 _BY_DETAILS: Final = {

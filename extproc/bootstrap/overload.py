@@ -45,9 +45,7 @@ def overload_manager(gateway: Gateway) -> OverloadManager:
         heap = FixedHeapConfig(max_heap_size_bytes=gateway.heap_limit)
         monitors.append(ResourceMonitor(name=_HEAP, typed_config=packed(heap)))
         actions = [_action(name, threshold) for name, threshold in _HEAP_ACTIONS.items()]
-    return OverloadManager(
-        refresh_interval=timedelta(milliseconds=250), resource_monitors=monitors, actions=actions
-    )
+    return OverloadManager(refresh_interval=timedelta(milliseconds=250), resource_monitors=monitors, actions=actions)
 
 
 def _action(name: str, threshold: float) -> OverloadAction:

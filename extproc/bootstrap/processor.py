@@ -75,10 +75,10 @@ def arrival_filter() -> HttpFilter:
 
 
 def attempt_filter(target: str) -> HttpFilter:
-    """The attempt stage says in its reply to each request's headers how it wants the rest: the body or not, and the
-    reply piece by piece (full duplex), so that it can be held, rewritten and ended at any moment.
+    """The attempt stage says in its reply to each request's headers how it wants the rest.
 
-    Envoy takes such a change only where the configured mode is not full duplex already, hence NONE here.
+    That is: the body or not, and the reply piece by piece (full duplex), so that it can be held, rewritten and ended
+    at any moment. Envoy takes such a change only where the configured mode is not full duplex already, hence NONE.
     """
     mode = ProcessingMode(
         request_header_mode=ProcessingModeHeaderSendMode.SEND,
@@ -139,8 +139,9 @@ def _processor(metadata: Mapping[str, str], mode: ProcessingMode) -> ExternalPro
 
 
 def _other_worker() -> RetryPolicy:
-    """A stream that a worker never answered begins again at another one. Once: a request that kills its worker
-    must not take all of them with it.
+    """A stream that a worker never answered begins again at another one.
+
+    Once: a request that kills its worker must not take all of them with it.
     """
     return RetryPolicy(
         retry_on="connect-failure,refused-stream,unavailable",

@@ -58,15 +58,13 @@ def provider_listener(target: Target, gateway: Gateway) -> Listener:
         # What arrival adds must fit on top of what a client may send.
         max_request_headers_kb=2 * HEADERS_KIB,
     )
-    connection_manager = Filter(
-        name="envoy.filters.network.http_connection_manager", typed_config=packed(manager)
-    )
+    connection_manager = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
     return Listener(
         name=target.name,
         internal_listener=ListenerInternalListenerConfig(),
         filter_chains=[FilterChain(filters=[connection_manager])],
         # A route that answers by itself has no limit of its own for bodies: there it is the connection's.
-        per_connection_buffer_limit_bytes=CONNECTION_BUFFER if target.provider.answer is None else provider_body(gateway),
+        per_connection_buffer_limit_bytes=provider_body(gateway) if target.provider.answer else CONNECTION_BUFFER,
     )
 
 

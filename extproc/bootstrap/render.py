@@ -17,6 +17,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import Cluster
 from envoy_data_plane.envoy.config.core.v3 import ConfigSource, Node, PathConfigSource
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.extensions.bootstrap.internal_listener.v3 import InternalListener
+from envoy_data_plane.envoy.extensions.network.dns_resolver.cares.v3 import CaresDnsResolverConfig
 from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryResponse
 
 from extproc.bootstrap.addresses import listening_address
@@ -82,9 +83,11 @@ def _bootstrap(config: Config, placement: Placement) -> Bootstrap:
             clusters=[processor_cluster(placement.workers), nowhere()],
             secrets=[system_roots(placement.system_ca)],
         ),
-        bootstrap_extensions=[
-            extension("envoy.bootstrap.internal_listener", InternalListener(buffer_size_kb=1024))
-        ],
+        bootstrap_extensions=[extension("envoy.bootstrap.internal_listener", InternalListener(buffer_size_kb=1024))],
+        # Envoy takes no traffic before every name was looked up, and by default gives up a silent server after minutes.
+        typed_dns_resolver_config=extension(
+            "envoy.network.dns_resolver.cares", CaresDnsResolverConfig(query_timeout_seconds=1, query_tries=2)
+        ),
         overload_manager=overload_manager(config.gateway),
         # Statistics of clusters come into being with their first request: most of them never have one.
         deferred_stat_options=BootstrapDeferredStatOptions(enable_deferred_creation_stats=True),
@@ -96,6 +99,4 @@ def _file(path: str) -> ConfigSource:
 
 
 def _resources(messages: Iterable[betterproto2.Message], version: str) -> dict[str, Any]:
-    return to_json(
-        DiscoveryResponse(version_info=version, resources=[packed(message) for message in messages])
-    )
+    return to_json(DiscoveryResponse(version_info=version, resources=[packed(message) for message in messages]))

@@ -1,4 +1,4 @@
-"""TLS to providers: their name is sent and their certificate checked, against the system's authorities or the backend's own."""
+"""TLS to providers: their certificate is checked for their name, by the system's authorities or the backend's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def system_roots(path: str) -> Secret:
 
 
 def tls_to(host: str, ca_file: str | None) -> TransportSocket:
-    """TLS with a certificate that must be for ``host``. An address is no server name (RFC 6066, 3), but may be in it."""
+    """TLS with a certificate for ``host``. An address cannot be the server name (RFC 6066, 3), but may be in there."""
     numeric = is_numeric(host)
     kind = SubjectAltNameMatcherSanType.IP_ADDRESS if numeric else SubjectAltNameMatcherSanType.DNS
     # Exact, which for names in Envoy means as RFC 6125 has it: a certificate's wildcard stands for one label.

@@ -24,7 +24,7 @@ from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, OUTCOME, TRAIL
 
 METADATA: Final = "kortex.attempts"
 TRIED: Final = "tried"
-"""The attempts as a list of ``backend``, ``outcome``, ``status`` and ``milliseconds``; the last one may still be open."""
+"""The attempts, each a ``backend``, ``outcome``, ``status`` and ``milliseconds``; the last one may still be open."""
 
 _TIMEOUT: Final = Reason.TIMEOUT.value
 _RESET: Final = Reason.RESET.value

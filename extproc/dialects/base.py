@@ -1,4 +1,4 @@
-"""The seam between the gateway and a wire format: what a Translator is given and what it gives back. Pure values only."""
+"""The seam between the gateway and a wire format: what a Translator is given and what it gives back. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from extproc.openai.usage import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamRequest:
-    """What to send. ``body`` None means: the client's own bytes. ``dropped`` names the client's knobs that were left out."""
+    """What to send. ``body`` None: the client's own bytes. ``dropped`` names the client's knobs that were left out."""
 
     body: bytes | None
     headers: tuple[tuple[str, str], ...] = ()
@@ -68,13 +68,13 @@ class Translator(Protocol):
     """One operation of one dialect. Stateless; the same object serves every request."""
 
     def rewrites(self, call: Call, model: str) -> bool:
-        """Whether ``encode`` needs ``call.body``. Where it does not, Envoy keeps the body to itself, which saves a message."""
+        """Whether ``encode`` needs ``call.body``. Where it does not, Envoy keeps the body, which saves a message."""
 
     def encode(self, call: Call, model: str) -> UpstreamRequest:
         """The provider's request for the client's call; ``model`` is the provider's name for it."""
 
     def decode(self, reply: UpstreamReply, call: Call) -> ClientReply:
-        """A successful whole reply. Raises UpstreamError when it carries an error, GarbledReply when it is no answer."""
+        """A successful whole reply. Raises UpstreamError for an error in it, GarbledReply when it is no answer."""
 
     def decode_error(self, reply: UpstreamReply) -> UpstreamError:
         """What an unsuccessful reply means, whatever its body looks like."""

@@ -1,1 +1,1 @@
-"""The life of one request, as values: arrival decides, attempt encodes, reply decodes, verdict judges, outcome tells."""
+"""The life of a request, as values: arrival decides, attempt encodes, reply decodes, verdict judges, outcome tells."""

@@ -1,4 +1,4 @@
-"""Arrival, once per client request: is it well formed, what does it ask, and which backends shall answer, in which order?"""
+"""Arrival, once per request: is it well formed, what does it ask, which backends shall answer, in which order?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What arrival tells the attempts, in one request header between the two listeners: everything an attempt needs to know."""
+"""What arrival tells the attempts, in one request header between the two listeners: all that an attempt needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from extproc.openai.call import Call, Operation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """``try_ms``: until the answer begins, per attempt; ``idle_ms``: between events; ``deadline_ms`` and ``arrived_ms``: Unix time."""
+    """``try_ms``: until an attempt's answer begins; ``idle_ms``: between events; the other two: Unix time."""
 
     operation: Operation
     asked: str

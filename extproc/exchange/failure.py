@@ -35,6 +35,8 @@ _BROKEN: Final = {
 }
 _OUR_CREDENTIAL: Final = "The backend '{}' refused the gateway's credential (status {}); the operator has to mend it."
 _FIRST_STANDARD_GAP: Final = 505
+_SHORTEST_PART: Final = 4
+"""Characters of a credential that tell more than whose it is."""
 
 
 def local_failure(details: str, backend: str) -> tuple[UpstreamError, Reason]:
@@ -65,28 +67,36 @@ def redact(error: UpstreamError, verdict: Verdict, target: Target) -> UpstreamEr
 
     Statuses of providers that HTTP does not know (529, 520 …) become the standard one of their class.
     """
+    try:
+        credential = target.credential()
+    except CredentialUnavailable:
+        credential = None
     message = error.message
     if verdict.reason is Reason.UNAUTHORIZED:
         message = _OUR_CREDENTIAL.format(target.backend, error.status)
-    else:
-        try:
-            credential = target.credential()
-        except CredentialUnavailable:
-            credential = None
-        if credential:
-            message = message.replace(credential, "***")
     return UpstreamError(
-        message,
+        _without(credential, message),
         status=_standard(error.status),
         type=error.type,
-        code=error.code,
-        param=error.param,
+        code=None if error.code is None else _without(credential, error.code),
+        param=None if error.param is None else _without(credential, error.param),
         retry_after=error.retry_after,
     )
 
 
+def _without(credential: str | None, text: str) -> str:
+    """The text with ``***`` for the credential, and for its beginning where a long message was cut in its middle."""
+    if not credential:
+        return text
+    text = text.replace(credential, "***")
+    for length in range(len(credential) - 1, _SHORTEST_PART - 1, -1):
+        if text.endswith(credential[:length]):
+            return text[:-length] + "***"
+    return text
+
+
 def final_error(error: UpstreamError, attempts: Sequence[AttemptSummary]) -> UpstreamError:
-    """What the client is told when nobody is left to ask: the last error, in its own status, and how many were tried."""
+    """What the client is told when nobody is left to ask: the last error, in its own status, and who was tried."""
     if len(attempts) == 1:
         return error
     tried = ", ".join(f"{attempt.backend}: {attempt.outcome}" for attempt in attempts)
@@ -102,5 +112,5 @@ def final_error(error: UpstreamError, attempts: Sequence[AttemptSummary]) -> Ups
 
 def _standard(status: int) -> int:
     if status >= _FIRST_STANDARD_GAP:
-        return 503 if status == 529 else 502  # noqa: PLR2004 - "overloaded" at several providers
+        return 503 if status == 529 else 502
     return status

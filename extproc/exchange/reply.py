@@ -1,4 +1,4 @@
-"""The reply of one attempt, decoded as it arrives: headers are held until it is known whether there is an answer at all."""
+"""The reply of one attempt, decoded as it arrives: headers are held until it is known that there is an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from extproc.exchange.trail import ANSWERED, write_outcome, write_trail
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
-from extproc.framing.sse import Event, SseFramer
+from extproc.framing.sse import SseFramer
 from extproc.headers import (
     ATTEMPTS,
     BACKEND,
@@ -72,7 +72,7 @@ def own_headers(attempt: Attempt) -> tuple[tuple[str, str], ...]:
 
 
 class Reply:
-    """One attempt's reply. Feed it what arrives, in order, with the clock's reading in seconds; it gives what may go on.
+    """One attempt's reply. Feed it what arrives, in order, with the clock's seconds; it gives what may go on.
 
     Nothing is given while the answer is still in doubt, so that the next backend can be tried. When it has ended,
     ``outcome`` says how.
@@ -211,7 +211,7 @@ class Reply:
             answer = self._attempt.translator.decode(reply, self._call)
             if self._call.stream:
                 message = "The provider answered a streamed call without streaming."
-                raise GarbledReply(message)  # noqa: TRY301 - judged like every other unusable answer
+                raise GarbledReply(message)
         except UpstreamError as error:
             return self._fail(error, now)
         self.first_event_at = now
@@ -225,12 +225,10 @@ class Reply:
     ) -> list[Step]:
         out: list[bytes] = []
         try:
-            events: list[Event] = framer.feed(plain)
-            if end:
-                events += framer.close()
-            for event in events:
+            for event in framer.feed(plain):
                 out.append(stream.event(event))  # noqa: PERF401 - what came before an error must still go out
             if end:
+                out.extend(stream.event(event) for event in framer.close())
                 out.append(stream.close())
         except UpstreamError as error:
             return self._release(stream, b"".join(out), now) + self._fail(error, now)

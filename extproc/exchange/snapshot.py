@@ -1,4 +1,4 @@
-"""One config, compiled once: an immutable, numbered value that answers "which plan serves this model?" and "who is this target?"."""
+"""One config, compiled once: an immutable, numbered value that knows the plan of every model, and every target."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Snapshot:
         return next((plan for pattern, plan in self.globs if pattern.fullmatch(model)), None)
 
 
-def compile_snapshot(  # noqa: PLR0913 - the inputs of a compilation, all by keyword
+def compile_snapshot(
     config: Config,
     *,
     number: int,

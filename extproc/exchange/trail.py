@@ -1,8 +1,8 @@
 """The trail: what became of the attempts before this one, carried in a header from one to the next.
 
 The attempt stage writes its own end into ``x-kortex-outcome`` on every reply; a filter in Envoy (rendered by
-``extproc.bootstrap.trail_filter``) strings those together in ``x-kortex-trail`` for the next attempt. An attempt that gave no
-reply at all is written by the filter itself, as a timeout or a reset.
+``extproc.bootstrap.trail_filter``) strings those together in ``x-kortex-trail`` for the next attempt. An attempt that
+gave no reply at all is written by the filter itself, as a timeout or a reset.
 """
 
 from __future__ import annotations

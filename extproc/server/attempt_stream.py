@@ -1,4 +1,4 @@
-"""One attempt's ext_proc stream: the provider's request out, its reply back in, and a clock that ends what has stalled."""
+"""One attempt's ext_proc stream: the provider's request out, its reply back in, and a clock for what stalls."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class AttemptStream:
         now = time.time()
         try:
             if self._target is None:
-                raise InternalError(_UNKNOWN_TARGET)  # noqa: TRY301 - answered like a foreign request below
+                raise InternalError(_UNKNOWN_TARGET)
             attempt = begin_attempt(headers, self._target, started=now)
         except KortexError as error:
             # No plan was read, so it is not known whether another backend follows: Envoy will know.
@@ -173,7 +173,7 @@ class AttemptStream:
                 yield from messages.body_replies(step)
 
     def _arm(self, attempt: Attempt, now: float) -> None:
-        """Wake up when the idle limit or the deadline could next be reached; an event in between only moves the note."""
+        """Wake up when idle limit or deadline could next be reached; an event in between moves only the note."""
         self._last_event = now
         self._timer = asyncio.get_running_loop().call_later(self._sleep(attempt, now), self._wake, attempt)
 

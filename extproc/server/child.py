@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from extproc.config.load import ConfigError
 from extproc.server.control import Channel, Configure, Configured, Drain, open_channel
 from extproc.server.logs import log_to_standard_error
+from extproc.server.memory import settle_memory
 from extproc.server.recording import Recording
 from extproc.server.reload import Serving, build_snapshot
 from extproc.server.standard_output import write_line
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--address", required=True)
     parser.add_argument("--control-fd", type=int, required=True)
     arguments = parser.parse_args()
+    settle_memory()
     uvloop.run(_serve(arguments.address, arguments.control_fd))
 
 

@@ -1,4 +1,4 @@
-"""How the supervisor and its workers talk: one JSON object a line over a socket pair. Its end is the other side's end."""
+"""How the supervisor and its workers talk: one JSON object a line over a socket pair."""
 
 from __future__ import annotations
 

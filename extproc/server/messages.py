@@ -29,7 +29,7 @@ from extproc.pb.priority_group_pb2 import PriorityGroupsOverride
 SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
 PLAN_NAMESPACE: Final = "kortex.plan"
 DETAILS_PREFIX: Final = "kortex_"
-"""Every reply we make ourselves carries it in its response code details: Envoy's rewriting of local replies leaves those alone."""
+"""Begins the response code details of every reply of ours: Envoy's rewriting of local replies leaves those alone."""
 
 _PLAN_TYPE: Final = (
     "type.googleapis.com/envoy.extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupsOverride"
@@ -108,7 +108,7 @@ def planned_reply(planned: Planned) -> bytes:
 
 
 def upstream_reply(upstream: UpstreamHeaders) -> bytes:
-    """In reply to the body: the provider's headers and, where it differs from the client's, the body with its length."""
+    """In reply to the body: the provider's headers and, where it differs, the body with its length."""
     response = ProcessingResponse()
     common = response.request_body.response
     _mutate(common.header_mutation, upstream)

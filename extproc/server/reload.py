@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from extproc.config.backends import Backend
-from extproc.config.load import Problem, ConfigError, load
+from extproc.config.load import ConfigError, Problem, load
 from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
 from extproc.exchange.snapshot import Credential, Snapshot, Target, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS

@@ -1,4 +1,4 @@
-"""What the streams need from the rest of the server, as protocols: the snapshot of the moment, and who is told what happened."""
+"""What the streams need from the rest of the server, as protocols."""
 
 from __future__ import annotations
 

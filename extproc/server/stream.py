@@ -8,8 +8,8 @@ from typing import Final
 
 from extproc.errors import KortexError, MethodNotAllowed
 from extproc.exchange.arrival import Answer, arrive, plan_call
-from extproc.exchange.snapshot import Snapshot
 from extproc.exchange.failure import broken
+from extproc.exchange.snapshot import Snapshot
 from extproc.headers import REQUEST_ID, Headers
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest

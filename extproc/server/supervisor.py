@@ -119,7 +119,7 @@ class Supervisor:
                 check_fixed_at_start(before, snapshot)
                 await self._take(snapshot, Configure(number=snapshot.number, text=text.decode()))
             except (ConfigError, EnvoyError, WorkerError, FixedAtStart) as error:
-                _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)  # noqa: TRY400 - for the operator
+                _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)
                 self.history.refuse(str(error))
                 return
             self.history.accept(snapshot)
@@ -132,7 +132,7 @@ class Supervisor:
         deadline = time.monotonic() + grace
         try:
             await self.envoy.drain()
-            while time.monotonic() < deadline and await self.envoy.active_requests():
+            while time.monotonic() < deadline and await self.envoy.active_requests():  # noqa: ASYNC110 - Envoy tells no event
                 await asyncio.sleep(_POLL_SECONDS)
         except EnvoyError as error:
             _LOG.warning("could not drain Envoy: %s", error)

@@ -1,4 +1,4 @@
-"""A worker as the supervisor sees it: a child process that is started again when it dies, later each time it dies soon."""
+"""A worker as the supervisor sees it: a child process that is started again when it dies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WorkerError(Exception):
 
 
 class WorkerProcess:
-    """One worker at one address, through all its lives. ``configs`` gives what a new life is to be told, oldest first."""
+    """One worker at one address, through all its lives. ``configs`` gives what a new life is told, oldest first."""
 
     def __init__(self, address: str, metrics: Path, configs: Callable[[], Sequence[Configure]]) -> None:
         self._address = address
@@ -77,7 +77,7 @@ class WorkerProcess:
 
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        ours.settimeout(0)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "extproc.server.child"),
@@ -111,7 +111,7 @@ class WorkerProcess:
             raise WorkerError(reply.problem)
 
     async def _keep(self) -> None:
-        """Start it again whenever it ends. The wait doubles while lives are short, so that a crash loop costs little."""
+        """Start it again whenever it ends. The wait doubles while lives are short: a crash loop costs little."""
         wait = _FIRST_WAIT
         while True:
             born = time.monotonic()
@@ -124,7 +124,7 @@ class WorkerProcess:
             try:
                 await self._spawn()
             except (WorkerError, OSError) as error:
-                _LOG.error("worker at %s did not start: %s", self._address, error)  # noqa: TRY400 - its own log has the trace
+                _LOG.error("worker at %s did not start: %s", self._address, error)
                 if self._process is not None and self._process.returncode is None:
                     self._process.kill()
 

@@ -15,7 +15,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 def describe(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
-    """The line's fields; ``outcome`` is ``answered`` or the reason, ``request_ms`` counts from the request's arrival."""
+    """The line's fields; ``outcome`` is ``answered`` or the reason; ``request_ms`` counts from the arrival."""
     usage = outcome.usage
     fields = {
         "request_id": None if request_id is None else _readable(request_id),

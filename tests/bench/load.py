@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -26,10 +27,10 @@ class Load:
 async def load(origin: str, request: bytes, expected: bytes, *, connections: int, seconds: float) -> Load:
     """Keep ``connections`` calls in the air. Raises WrongReply when a reply's body is not ``expected``."""
     loop = asyncio.get_running_loop()
-    url = urlsplit(origin)
+    host, _, port = urlsplit(origin).netloc.partition(":")
     clients = [_Client(request, expected) for _ in range(connections)]
     for client in clients:
-        await loop.create_connection(lambda client=client: client, url.hostname, url.port)  # type: ignore[misc] # mypy: no inference
+        await loop.create_connection(partial(_itself, client), host, int(port))
     try:
         # A first call on each, so that no connection is made while the clock runs.
         await asyncio.gather(*(client.run(0.0) for client in clients))
@@ -39,6 +40,10 @@ async def load(origin: str, request: bytes, expected: bytes, *, connections: int
     finally:
         for client in clients:
             client.close()
+
+
+def _itself(client: _Client) -> _Client:
+    return client
 
 
 class _Client(asyncio.Protocol):

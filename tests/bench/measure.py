@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +25,7 @@ class Plan:
     seconds: float
     """Of load, per path, round and number of connections."""
     streams: int
-    """Per connection, path and round."""
+    """One after the other on the one connection; where there are many, each has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,9 @@ async def measure(paths: Sequence[Path], plan: Plan, tell: Callable[[str], None]
             for each in turn:
                 each.whole[connections].append(await _whole(each.path, connections, plan.seconds))
             for each in turn:
-                each.streamed[connections].append(await _streamed(each.path, connections, plan.streams))
+                each.streamed[connections].append(
+                    await _streamed(each.path, connections, plan.streams if connections == ONE else 1)
+                )
     return shown
 
 

@@ -14,25 +14,23 @@ from tests.bench.load import WrongReply
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """In seconds. ``first``: from the call to each stream's first token; ``transits``: from provider to client, per token."""
+    """In seconds. ``first``: from each call to its first token; ``transits``: each token's, from provider to client."""
 
     first: list[float]
     transits: list[float]
 
 
 async def streams(origin: str, model: str, *, connections: int, each: int) -> Streams:
-    """``connections`` clients that call ``each`` times. Raises WrongReply unless every event is what the provider sent."""
-    url = urlsplit(origin)
-    runs = await asyncio.gather(
-        *(_client(url.hostname or "", url.port or 0, url.netloc, model, each) for _ in range(connections))
-    )
+    """``connections`` clients that call ``each`` times. Raises WrongReply unless every event is the provider's."""
+    authority = urlsplit(origin).netloc
+    runs = await asyncio.gather(*(_client(authority, model, each) for _ in range(connections)))
     return Streams(
         first=[first for run in runs for first in run.first], transits=[one for run in runs for one in run.transits]
     )
 
 
-async def _client(host: str, port: int, authority: str, model: str, each: int) -> Streams:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _client(authority: str, model: str, each: int) -> Streams:
+    reader, writer = await asyncio.open_connection(*authority.split(":"))
     request = wire.request(authority, model, stream=True)
     pattern, last = wire.token_pattern(model), wire.last_events(model)
     first: list[float] = []

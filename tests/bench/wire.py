@@ -13,7 +13,7 @@ CLIENT_MODEL: Final = "bench-client"
 """The same, by a name that only the gateway knows and has to rewrite, there and back."""
 
 STREAM_CHUNKS: Final = 20
-CHUNK_SECONDS: Final = 0.01
+CHUNK_SECONDS: Final = 0.02
 
 _TOKEN: Final = b"%06d %020d"
 _DONE: Final = b"data: [DONE]\n\n"
@@ -23,8 +23,8 @@ _TURNS: Final = (
     ("user", "Which of the two bridges was built first, and what were they made of? Two sentences will do."),
 )
 _ANSWER: Final = (
-    "The stone bridge was built first, in 1843; it has five arches of grey granite. The second one followed in 1911 and "
-    "is a riveted steel truss, which was strengthened with concrete piers after the flood."
+    "The stone bridge was built first, in 1843; it has five arches of grey granite. The second one followed in 1911 "
+    "and is a riveted steel truss, which was strengthened with concrete piers after the flood."
 )
 _USAGE: Final = {
     "prompt_tokens": 47,
@@ -124,7 +124,7 @@ def chunked(data: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """One event of a stream: which it is, and when the provider wrote it (nanoseconds of the machine's monotonic clock)."""
+    """One event of a stream: which it is, and when the provider wrote it (nanoseconds of the machine's clock)."""
 
     index: int
     written: int

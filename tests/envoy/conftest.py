@@ -36,7 +36,10 @@ routes:
   hurried: {{models: [hurried], defaultBackend: {{name: a}}, fallback: {{backends: [b]}}, timeouts: {{total: 1s}}}}
   once: {{models: [once], defaultBackend: {{name: a}}, fallback: {{backends: [b]}}, retries: {{perBackend: 0}}}}
   thrice:
-    {{models: [thrice], defaultBackend: {{name: a}}, fallback: {{backends: [b]}}, retries: {{perBackend: 3, backoff: 20ms}}}}
+    models: [thrice]
+    defaultBackend: {{name: a}}
+    fallback: {{backends: [b]}}
+    retries: {{perBackend: 3, backoff: 20ms}}
   through: {{models: ["through*"], defaultBackend: {{name: c}}}}
 """
 KEYS = {"KEY_A": "sk-a-of-provider-a", "KEY_B": "sk-b-of-provider-b", "KEY_C": "sk-c-of-provider-c"}

@@ -123,6 +123,12 @@ class KortexProcess:
         """Of its Envoy."""
         return next(pid for pid, command in self._children() if "--disable-hot-restart" in command)
 
+    @property
+    def run_directory(self) -> Path:
+        """Where it keeps its sockets and Envoy's files."""
+        command = next(command for _, command in self._children() if "--disable-hot-restart" in command)
+        return Path(command.partition(" -c ")[2].split(" ")[0]).parent
+
     # ---- what it says
 
     @property

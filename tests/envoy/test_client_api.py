@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from typing import Any
@@ -16,6 +18,7 @@ from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider, Silence, Status
 
 BODY_LIMIT = 1 << 20
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # spares every client the loading of the system's authorities
 KEY = "sk-of-the-provider"
 CHAT = {"model": "gpt", "messages": [{"role": "user", "content": "hello"}]}
 CHAT_PATH = "/v1/chat/completions"
@@ -24,15 +27,20 @@ OPERATIONS = (CHAT_PATH, "/v1/completions", "/v1/embeddings")
 
 
 class Client:
-    """Speaks to the gateway from outside, once for each connection."""
+    """Speaks to the gateway from outside."""
 
     def __init__(self, gateway: KortexProcess, provider: FakeProvider) -> None:
         self.gateway = gateway
         self.provider = provider
+        self._http = httpx.Client(trust_env=False, verify=NO_TLS, timeout=20)
 
-    def ask(self, method: str, path: str, content: Any = None, **headers: str) -> httpx.Response:
-        """One request with ``content`` as its body, bytes or an iterator of chunks."""
-        return httpx.request(method, self.gateway.origin + path, content=content, headers=headers, timeout=20)
+    def close(self) -> None:
+        """End the connections that were kept."""
+        self._http.close()
+
+    def ask(self, method: str, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:
+        """One request."""
+        return self._http.request(method, self.gateway.origin + path, content=content, headers=headers)
 
     def post(self, body: bytes, path: str = CHAT_PATH, **headers: str) -> httpx.Response:
         """A POST of JSON text."""
@@ -63,8 +71,11 @@ def shared_client() -> Iterator[Client]:
                 },
             },
         }
-        with KortexProcess(config, env={"KEY": KEY}) as gateway:
-            yield Client(gateway, provider)
+        with (
+            KortexProcess(config, env={"KEY": KEY}) as gateway,
+            contextlib.closing(Client(gateway, provider)) as client,
+        ):
+            yield client
 
 
 @pytest.fixture
@@ -90,7 +101,7 @@ def head(*lines: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def assert_error(  # noqa: PLR0913 - what an error consists of
+def assert_error(
     reply: httpx.Response,
     status: int,
     *,
@@ -145,7 +156,9 @@ def assert_error(  # noqa: PLR0913 - what an error consists of
         pytest.param(chat(messages=[]), "messages", "an empty array", id="empty-messages"),
         pytest.param(chat(messages=["hello"]), "messages[0]", "expected an object", id="string-as-message"),
         pytest.param(chat(stream="yes"), "stream", "expected true or false", id="string-as-stream"),
-        pytest.param(chat(stream=True, stream_options=[]), "stream_options", "expected an object", id="array-as-options"),
+        pytest.param(
+            chat(stream=True, stream_options=[]), "stream_options", "expected an object", id="array-as-options"
+        ),
         pytest.param(chat(stream_options={}), "stream_options", "only allowed when 'stream'", id="options-unstreamed"),
         pytest.param(
             chat(stream=True, stream_options={"include_usage": 1}),
@@ -168,7 +181,9 @@ def test_body_is_refused_when_it_is_no_call(client: Client, body: bytes, param: 
         pytest.param("/v1/completions", {"model": "gpt", "prompt": {}}, "prompt", id="object-as-prompt"),
         pytest.param("/v1/embeddings", {"model": "gpt"}, "input", id="no-input"),
         pytest.param("/v1/embeddings", {"model": "gpt", "input": 1}, "input", id="number-as-input"),
-        pytest.param("/v1/embeddings", {"model": "gpt", "input": "x", "stream": True}, "stream", id="streamed-embeddings"),
+        pytest.param(
+            "/v1/embeddings", {"model": "gpt", "input": "x", "stream": True}, "stream", id="streamed-embeddings"
+        ),
     ],
 )
 def test_body_is_refused_when_it_is_for_another_operation(
@@ -199,7 +214,9 @@ def test_nesting_of_256_is_accepted(client: Client) -> None:
 def test_encoded_body_is_refused(client: Client, coding: str) -> None:
     """It could not be read, so it is not guessed at."""
     body = chat()
-    request = head(f"POST {CHAT_PATH} HTTP/1.1", "host: k", f"content-encoding: {coding}", f"content-length: {len(body)}")
+    request = head(
+        f"POST {CHAT_PATH} HTTP/1.1", "host: k", f"content-encoding: {coding}", f"content-length: {len(body)}"
+    )
     reply, content = client.send(request + body)
     assert reply.status == 400
     assert "content-encoding" in orjson.loads(content)["error"]["message"]
@@ -229,7 +246,9 @@ def test_unknown_path_is_not_found(client: Client, path: str, says: str) -> None
     assert client.provider.requests == []
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions?api-version=1", "//v1//chat/completions", "/v1/x/../completions"])
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions?api-version=1", "//v1//chat/completions", "/v1/x/../completions"]
+)
 def test_path_is_known_when_it_is_only_spelled_otherwise(client: Client, path: str) -> None:
     """Envoy normalises it before arrival reads it; the provider gets our own path, without the client's query."""
     assert client.post(orjson.dumps({**CHAT, "prompt": "x"}), path).status_code == 200
@@ -328,7 +347,9 @@ def test_model_is_not_found_when_no_route_has_it(client: Client, path: str) -> N
             None,
             id="two-lengths",
         ),
-        pytest.param(head(f"POST {CHAT_PATH} HTTP/1.1", "host: k", "content-length: -5"), 400, None, id="negative-length"),
+        pytest.param(
+            head(f"POST {CHAT_PATH} HTTP/1.1", "host: k", "content-length: -5"), 400, None, id="negative-length"
+        ),
         pytest.param(
             head(f"POST {CHAT_PATH} HTTP/1.1", "host: k", "transfer-encoding: chunked") + b"zz\r\n",
             400,
@@ -378,7 +399,7 @@ def test_wish_to_upgrade_to_http2_is_passed_over(client: Client) -> None:
 
 
 def test_body_is_awaited_when_the_client_expects_a_100(client: Client) -> None:
-    """curl does so for bodies over a megabyte."""
+    """As curl does with bodies over a megabyte."""
     body = chat()
     with socket.create_connection(("127.0.0.1", urlsplit(client.gateway.origin).port), 10) as connection:
         lines = [f"POST {CHAT_PATH} HTTP/1.1", "host: k", "expect: 100-continue", f"content-length: {len(body)}"]
@@ -393,7 +414,7 @@ def test_body_is_awaited_when_the_client_expects_a_100(client: Client) -> None:
 
 def test_http2_is_spoken_without_tls(client: Client) -> None:
     """With prior knowledge: answers, streams and refusals."""
-    with httpx.Client(http1=False, http2=True, base_url=client.gateway.origin) as http2:
+    with httpx.Client(http1=False, http2=True, verify=NO_TLS, base_url=client.gateway.origin) as http2:
         replies = [
             http2.post(CHAT_PATH, content=chat()),
             http2.post(CHAT_PATH, content=chat(stream=True)),
@@ -411,7 +432,8 @@ def test_http2_is_spoken_without_tls(client: Client) -> None:
 
 def test_connection_serves_many_requests(client: Client) -> None:
     """Answers, streams, model lists and refusals one after the other; only a 400 may end it."""
-    with httpx.Client(base_url=client.gateway.origin, limits=httpx.Limits(max_connections=1)) as one:
+    limits = httpx.Limits(max_connections=1)
+    with httpx.Client(base_url=client.gateway.origin, verify=NO_TLS, limits=limits) as one:
         for _ in range(3):
             for reply in (
                 one.post(CHAT_PATH, content=chat()),
@@ -450,7 +472,7 @@ def _refusal(client: Client, **headers: str) -> httpx.Response:
 
 
 def _models(client: Client, **headers: str) -> httpx.Response:
-    return client.ask("GET", "/v1/models", **headers)
+    return client.ask("GET", "/v1/models", None, **headers)
 
 
 def _too_large(client: Client, **headers: str) -> httpx.Response:

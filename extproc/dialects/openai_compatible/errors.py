@@ -85,14 +85,14 @@ def in_band_error(fields: Mapping[str, Any]) -> UpstreamError | None:
     return _error(_in_band_status(details), details, None)
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
 
 
-def _details(parsed: Any) -> Mapping[str, Any] | None:
+def _details(parsed: object) -> Mapping[str, Any] | None:
     """OpenAI ``{"error": {…}}``, vLLM and Mistral ``{"object": "error", "message": …}``, FastAPI ``{"detail": …}``,
 
     Ollama ``{"error": "…"}``, and lists around any of them.

@@ -50,7 +50,7 @@ class OpenAIStream:
         return self._chunk(event, fields)
 
     def close(self) -> bytes:
-        """Some servers end without ``[DONE]``; when every choice has its finish reason the answer is whole all the same."""
+        """Some servers end without ``[DONE]``: with every choice finished the answer is whole."""
         if self.state.complete or not self._begun or self._begun != self._finished:
             return b""
         self.state.complete = True
@@ -76,7 +76,7 @@ class OpenAIStream:
             return event.raw
         return encode_event(splice(event.data, changes), event.event)
 
-    def _note_choices(self, choices: Any) -> None:
+    def _note_choices(self, choices: object) -> None:
         if not isinstance(choices, list):
             message = "The provider's stream has a chunk whose 'choices' is not an array."
             raise GarbledReply(message)

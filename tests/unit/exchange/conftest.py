@@ -17,7 +17,8 @@ from extproc.providers.registry import PROVIDERS, SETTINGS
 CONFIG = b"""
 gateway: {bodyLimit: 1KiB, timeouts: {total: 30s}}
 backends:
-  first: {provider: custom, url: "http://first.test/v1", model: first-large, contextWindow: 1000, forwardHeaders: [X-Team]}
+  first:
+    {provider: custom, url: "http://first.test/v1", model: first-large, contextWindow: 1000, forwardHeaders: [X-Team]}
   second: {provider: vllm, url: "http://second.test:8000", contextWindow: 500}
   third: {provider: mistral, apiKey: {env: THIRD}}
 routes:
@@ -42,7 +43,7 @@ StartAttempt = Callable[..., Attempt]
 def start(snapshot: Snapshot) -> StartAttempt:
     """Begin an attempt of a planned call, as the provider listener would."""
 
-    def begin(  # noqa: PLR0913 - one knob per thing a test turns
+    def begin(
         *,
         number: int = 1,
         stream: bool = False,

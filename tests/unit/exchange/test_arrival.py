@@ -33,10 +33,17 @@ def request(method: str = "POST", path: str = CHAT, *more: tuple[str, str]) -> H
         pytest.param(request("OPTIONS"), False, 405, "method_not_supported", "use POST", id="options-on-chat"),
         pytest.param(request("POST", "/v1/models"), True, 405, "method_not_supported", "use GET", id="post-on-models"),
         pytest.param(request("POST", "/v1/nothing"), True, 404, "unknown_url", "POST /v1/nothing", id="unknown"),
-        pytest.param(request("POST", "/chat/completions"), True, 404, "unknown_url", "/v1/chat", id="base-url-without-v1"),
+        pytest.param(
+            request("POST", "/chat/completions"), True, 404, "unknown_url", "/v1/chat", id="base-url-without-v1"
+        ),
         pytest.param(request(), False, 400, None, "empty", id="no-body"),
         pytest.param(
-            request("POST", CHAT, ("content-length", "1025")), True, 413, "request_too_large", "1024", id="over-the-limit"
+            request("POST", CHAT, ("content-length", "1025")),
+            True,
+            413,
+            "request_too_large",
+            "1024",
+            id="over-the-limit",
         ),
         pytest.param(
             request("POST", CHAT, ("content-encoding", "gzip")), True, 400, None, "gzip", id="compressed-body"
@@ -44,7 +51,7 @@ def request(method: str = "POST", path: str = CHAT, *more: tuple[str, str]) -> H
         pytest.param(request("GET", "/v1/models/absent"), False, 404, "model_not_found", "absent", id="unknown-model"),
     ],
 )
-def test_arrive_refuses_when_headers_show_it(  # noqa: PLR0913 - a table's columns
+def test_arrive_refuses_when_headers_show_it(
     snapshot: Snapshot, headers: Headers, *, has_body: bool, status: int, code: str | None, words: str
 ) -> None:
     """Each refusal has OpenAI's status and code and says what to do."""
@@ -56,7 +63,9 @@ def test_arrive_refuses_when_headers_show_it(  # noqa: PLR0913 - a table's colum
 
 def test_arrive_wants_the_body_when_the_headers_are_in_order(snapshot: Snapshot) -> None:
     """A query string does not make the path another one."""
-    assert arrive(request("POST", f"{CHAT}?beta=1", ("content-length", "1024")), has_body=True, snapshot=snapshot) is None
+    assert (
+        arrive(request("POST", f"{CHAT}?beta=1", ("content-length", "1024")), has_body=True, snapshot=snapshot) is None
+    )
 
 
 def test_models_are_listed_when_asked_for(snapshot: Snapshot) -> None:

@@ -47,7 +47,7 @@ class Told:
 async def watched(path: Path, text: bytes | None = None) -> AsyncIterator[Told]:
     """A watcher at work; ``text`` is what is being served when it begins."""
     told = Told()
-    watcher = Watcher(path, path.read_bytes() if text is None else text, reload=told.reload, refuse=told.refuse)
+    watcher = Watcher(path, read_config(path) if text is None else text, reload=told.reload, refuse=told.refuse)
     task = asyncio.create_task(watcher.run())
     await asyncio.sleep(0.1)
     try:
@@ -66,10 +66,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def write_in_place(path: Path, text: bytes) -> None:
+    """As an editor that follows links does."""
     path.write_bytes(text)
 
 
 def rename_over(path: Path, text: bytes) -> None:
+    """As most editors and all careful programs do."""
     aside = path.with_name("aside")
     aside.write_bytes(text)
     aside.replace(path)
@@ -82,6 +84,7 @@ def keep_a_backup(path: Path, text: bytes) -> None:
 
 
 def delete_and_write(path: Path, text: bytes) -> None:
+    """As deployment tools do."""
     path.unlink()
     path.write_bytes(text)
 

@@ -132,9 +132,7 @@ async def test_first_provider_wins_when_two_list_the_same_name() -> None:
 async def test_listed_name_wins_over_one_that_only_looks_like_another_s() -> None:
     """``gpt-oss`` is Ollama's where Ollama has it and OpenAI does not."""
     with FakeProvider(models=["gpt-x"]) as openai, FakeProvider(models=["gpt-oss"]) as ollama:
-        made = await configure(
-            {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai.url, "OLLAMA_HOST": ollama.base_url}
-        )
+        made = await configure({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai.url, "OLLAMA_HOST": ollama.base_url})
     assert models(made, "ollama") == ["gpt-oss"]
     assert {"gpt-x", "gpt-*"} < set(models(made, "openai"))
 
@@ -196,7 +194,9 @@ async def test_reason_is_noted_when_the_answer_is_no_list() -> None:
     with FakeProvider() as fake:
         fake.always = Status(200, {"error": "not a list"})
         made = await configure({"VLLM_URL": fake.url})
-    assert made.notes == ("vllm did not list its models (its answer is no list of models): ask for them as vllm/<model>",)
+    assert made.notes == (
+        "vllm did not list its models (its answer is no list of models): ask for them as vllm/<model>",
+    )
 
 
 @pytest.mark.parametrize(

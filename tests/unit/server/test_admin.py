@@ -1,0 +1,187 @@
+"""What operators see at the admin listener."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Metric
+from prometheus_client.registry import Collector
+
+from extproc.bootstrap.process import EnvoyError
+from extproc.server.addresses import listen, spell_address
+from extproc.server.admin import AdminServer, Operated, admin_application
+
+READY = {"config": True, "workers": True}
+
+
+class Gateway:
+    """What is operated, as a test wants it."""
+
+    def __init__(self) -> None:
+        self.conditions: Mapping[str, bool] = READY
+        self.description: Mapping[str, Any] = {"number": 3}
+        self.registry = CollectorRegistry()
+        self.statistics: str | None = "envoy_up 1\n"
+
+    async def ready(self) -> Mapping[str, bool]:
+        return self.conditions
+
+    async def envoy(self) -> str:
+        if self.statistics is None:
+            raise EnvoyError("its admin interface does not answer")
+        return self.statistics
+
+    def operated(self, *, with_envoy: bool = True) -> Operated:
+        return Operated(
+            ready=self.ready,
+            describe=lambda: self.description,
+            registry=self.registry,
+            envoy=self.envoy if with_envoy else None,
+        )
+
+    def client(self, *, with_envoy: bool = True) -> httpx.AsyncClient:
+        """Asks the application without a socket."""
+        transport = httpx.ASGITransport(admin_application(self.operated(with_envoy=with_envoy)))
+        return httpx.AsyncClient(transport=transport, base_url="http://admin")
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    """Everything in order."""
+    return Gateway()
+
+
+async def test_alive_is_said_whatever_else_is_wrong(gateway: Gateway) -> None:
+    """An orchestrator restarts what is not alive: being unready is no reason."""
+    gateway.conditions = {"config": True, "workers": False}
+    async with gateway.client() as client:
+        assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        pytest.param(READY, 200, id="all"),
+        pytest.param({"config": True, "workers": False}, 503, id="all but one"),
+    ],
+)
+async def test_readiness_names_each_condition(gateway: Gateway, conditions: dict[str, bool], status: int) -> None:
+    """So that the one that is missing is seen at once."""
+    gateway.conditions = conditions
+    async with gateway.client() as client:
+        reply = await client.get("/readyz")
+    assert reply.status_code == status
+    assert reply.json() == {"ready": status == 200, "conditions": conditions}
+
+
+async def test_config_is_what_is_described_now(gateway: Gateway) -> None:
+    """Not what was described at the start."""
+    async with gateway.client() as client:
+        assert (await client.get("/config")).json() == {"number": 3}
+        gateway.description = {"number": 4}
+        assert (await client.get("/config")).json() == {"number": 4}
+
+
+async def test_metrics_are_prometheus_text(gateway: Gateway) -> None:
+    """In the format of the scraper's choice."""
+    Counter("kortex_tests", "Tests.", registry=gateway.registry).inc()
+    async with gateway.client() as client:
+        plain = await client.get("/metrics")
+        modern = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "kortex_tests_total 1.0\n" in plain.text
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    assert modern.text.endswith("# EOF\n")
+
+
+async def test_health_is_answered_while_metrics_are_collected(gateway: Gateway) -> None:
+    """Merging the files of many workers takes a while."""
+    begun, end = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Slow(Collector):
+        def collect(self) -> Iterator[Metric]:
+            loop.call_soon_threadsafe(begun.set)
+            asyncio.run_coroutine_threadsafe(end.wait(), loop).result(10)
+            yield Metric("kortex_slow", "Slow.", "gauge")
+
+    # A registry asks a collector for its names when it is registered, unless it says them itself.
+    gateway.registry.register(type("Described", (Slow,), {"describe": lambda _: []})())
+    async with gateway.client() as client:
+        scrape = asyncio.create_task(client.get("/metrics"))
+        await asyncio.wait_for(begun.wait(), 10)
+        assert (await client.get("/healthz")).status_code == 200
+        assert not scrape.done()
+        end.set()
+        assert (await scrape).status_code == 200
+
+
+async def test_statistics_of_envoy_are_passed_on(gateway: Gateway) -> None:
+    """Its own admin interface stays private."""
+    async with gateway.client() as client:
+        assert (await client.get("/metrics/envoy")).text == "envoy_up 1\n"
+        gateway.statistics = None
+        reply = await client.get("/metrics/envoy")
+    assert reply.status_code == 503
+    assert reply.json() == {"error": {"message": "its admin interface does not answer"}}
+
+
+async def test_statistics_of_envoy_are_not_here_when_envoy_is_somebody_else_s(gateway: Gateway) -> None:
+    """``kortex serve`` knows nothing of its Envoy."""
+    async with gateway.client(with_envoy=False) as client:
+        assert (await client.get("/metrics/envoy")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/stats", "/quitquitquit"])
+async def test_unknown_path_is_answered_with_those_there_are(gateway: Gateway, path: str) -> None:
+    """In JSON, like everything here that is no text."""
+    async with gateway.client() as client:
+        reply = await client.get(path)
+    assert reply.status_code == 404
+    assert "/readyz" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["/config", "/healthz", "/metrics"])
+async def test_nothing_can_be_changed(gateway: Gateway, method: str, path: str) -> None:
+    """The only way to change the configuration is its file."""
+    async with gateway.client() as client:
+        reply = await client.request(method, path)
+    assert reply.status_code == 405
+    assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert reply.json()["error"]["message"]
+
+
+@pytest.fixture
+async def served(gateway: Gateway) -> AsyncIterator[str]:
+    """The URL of a server that is up."""
+    listening = listen("127.0.0.1:0")
+    server = AdminServer(admin_application(gateway.operated()), listening)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    await server.start()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    yield f"http://{spell_address(listening)}"
+    await server.stop()
+
+
+async def test_server_answers_on_its_socket_and_leaves_signals_alone(served: str) -> None:
+    """They are the command's: they drain the gateway."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        reply = await client.get(f"{served}/readyz")
+    assert reply.json()["ready"] is True
+    assert "server" not in reply.headers
+
+
+async def test_server_ends_when_a_client_keeps_its_connection(gateway: Gateway) -> None:
+    """Scrapers do; the end of the gateway does not wait for them."""
+    listening = listen("127.0.0.1:0")
+    server = AdminServer(admin_application(gateway.operated()), listening)
+    await server.start()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        await client.get(f"http://{spell_address(listening)}/healthz")
+        await asyncio.wait_for(server.stop(), 10)
