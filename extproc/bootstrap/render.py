@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
 
-import betterproto2
 from envoy_data_plane.envoy.config.bootstrap.v3 import (
     Admin,
     Bootstrap,
@@ -19,6 +20,7 @@ from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.extensions.bootstrap.internal_listener.v3 import InternalListener
 from envoy_data_plane.envoy.extensions.network.dns_resolver.cares.v3 import CaresDnsResolverConfig
 from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryResponse
+from envoy_data_plane.google.protobuf import Any as AnyMessage
 
 from extproc.bootstrap.addresses import listening_address
 from extproc.bootstrap.clusters import clusters_of, nowhere
@@ -29,8 +31,12 @@ from extproc.bootstrap.processor import processor_cluster
 from extproc.bootstrap.provider_listener import provider_listener
 from extproc.bootstrap.tls import system_roots
 from extproc.bootstrap.typed_config import extension, packed, to_json
-from extproc.config.gateway import Config
+from extproc.config.gateway import Config, Gateway
 from extproc.exchange.snapshot import Snapshot, Target
+
+_REMEMBERED: Final = 8192
+_NO_LIMITS: Final = Gateway()
+"""Clusters do not depend on the gateway's limits."""
 
 __all__ = ["Placement", "render_bootstrap", "render_clusters", "render_listeners", "render_static"]
 
@@ -47,12 +53,15 @@ def render_bootstrap(config: Config, placement: Placement) -> dict[str, Any]:
 
 def render_clusters(targets: Iterable[Target], *, version: str) -> dict[str, Any]:
     """``cds.json``: what the targets, also those of earlier snapshots, connect to."""
-    return _resources(_clusters(targets), version)
+    rendered = [_rendered(target, _NO_LIMITS) for target in targets]
+    return _resources([cluster for one in rendered for cluster in _packed_clusters(one)], version)
 
 
 def render_listeners(snapshot: Snapshot, targets: Iterable[Target], *, version: str) -> dict[str, Any]:
     """``lds.json``: the edge of this snapshot, and one listener per target."""
-    return _resources(_listeners(snapshot, targets), version)
+    gateway = snapshot.config.gateway
+    listeners = [_packed_listener(_rendered(target, gateway)) for target in targets]
+    return _resources([packed(edge_listener(snapshot)), *listeners], version)
 
 
 def render_static(snapshot: Snapshot, placement: Placement) -> dict[str, Any]:
@@ -63,6 +72,27 @@ def render_static(snapshot: Snapshot, placement: Placement) -> dict[str, Any]:
     static.listeners += _listeners(snapshot, snapshot.targets.values())
     bootstrap.static_resources = static
     return to_json(bootstrap)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """What shapes a target's resources, by value: its name holds a digest of all else. The rest only comes along."""
+
+    name: str
+    body_limit: int
+    target: Target = field(compare=False)
+    gateway: Gateway = field(compare=False)
+
+
+# A reload changes few of the targets; rendering one takes milliseconds.
+@lru_cache(maxsize=_REMEMBERED)
+def _packed_clusters(rendered: _Rendered) -> tuple[AnyMessage, ...]:
+    return tuple(packed(cluster) for cluster in clusters_of(rendered.target))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _packed_listener(rendered: _Rendered) -> AnyMessage:
+    return packed(provider_listener(rendered.target, rendered.gateway))
 
 
 def _clusters(targets: Iterable[Target]) -> list[Cluster]:
@@ -98,5 +128,9 @@ def _file(path: str) -> ConfigSource:
     return ConfigSource(path_config_source=PathConfigSource(path=path))
 
 
-def _resources(messages: Iterable[betterproto2.Message], version: str) -> dict[str, Any]:
-    return to_json(DiscoveryResponse(version_info=version, resources=[packed(message) for message in messages]))
+def _rendered(target: Target, gateway: Gateway) -> _Rendered:
+    return _Rendered(target.name, gateway.body_limit, target, gateway)
+
+
+def _resources(resources: list[AnyMessage], version: str) -> dict[str, Any]:
+    return to_json(DiscoveryResponse(version_info=version, resources=resources))

@@ -7,6 +7,7 @@ ours are ``kortex_*``. Workers share one directory of memory-mapped values
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -27,111 +28,149 @@ _CALL: Final = ("route", "operation", "stream")
 
 
 class Metrics:
-    """Counts what the streams tell. One object per process, on a registry of its own."""
+    """Counts what the streams tell. One object per process, on a registry of its own.
+
+    Each metric is kept as the function from its labels' values to its child, with a cache: ``labels`` itself takes a
+    lock and makes strings, which costs as much as the counting.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            "kortex_requests",
-            "Requests that ended, by what the client was given.",
-            (*_CALL, "status"),
-            registry=registry,
+        self._count_of_requests(registry)
+        self._count_of_attempts(registry)
+        self._count_of_tokens(registry)
+
+    def _count_of_requests(self, registry: CollectorRegistry) -> None:
+        self._requests = cache(
+            Counter(
+                "kortex_requests",
+                "Requests that ended, by what the client was given.",
+                (*_CALL, "status"),
+                registry=registry,
+            ).labels
         )
-        self._refused = Counter("kortex_refused_requests", "Requests refused on arrival.", ("code",), registry=registry)
-        self._request_duration = Histogram(
-            "kortex_request_duration_seconds",
-            "From arrival to the end of the reply, all attempts together.",
-            _CALL,
-            buckets=_DURATION_BUCKETS,
-            registry=registry,
+        self._refused = cache(
+            Counter("kortex_refused_requests", "Requests refused on arrival.", ("code",), registry=registry).labels
         )
-        self._attempts = Counter(
-            "kortex_attempts", "Attempts at a backend, by how they ended.", ("backend", "outcome"), registry=registry
+        self._request_duration = cache(
+            Histogram(
+                "kortex_request_duration_seconds",
+                "From arrival to the end of the reply, all attempts together.",
+                _CALL,
+                buckets=_DURATION_BUCKETS,
+                registry=registry,
+            ).labels
         )
-        self._failovers = Counter(
-            "kortex_failovers",
-            "Attempts after which the next backend was tried.",
-            ("route", "backend", "reason"),
-            registry=registry,
+
+    def _count_of_attempts(self, registry: CollectorRegistry) -> None:
+        self._attempts = cache(
+            Counter(
+                "kortex_attempts",
+                "Attempts at a backend, by how they ended.",
+                ("backend", "outcome"),
+                registry=registry,
+            ).labels
         )
-        self._misconfigured = Counter(
-            "kortex_misconfigured_backend",
-            "Attempts that failed by what the operator has to mend: credential, model name or address.",
-            ("backend", "reason"),
-            registry=registry,
+        self._failovers = cache(
+            Counter(
+                "kortex_failovers",
+                "Attempts after which the next backend was tried.",
+                ("route", "backend", "reason"),
+                registry=registry,
+            ).labels
         )
-        self._duration = Histogram(
-            "gen_ai_client_operation_duration_seconds",
-            "Duration of an attempt.",
-            ("gen_ai_operation_name", "gen_ai_provider_name", "backend", "error_type"),
-            buckets=_DURATION_BUCKETS,
-            registry=registry,
+        self._misconfigured = cache(
+            Counter(
+                "kortex_misconfigured_backend",
+                "Attempts that failed by what the operator has to mend: credential, model name or address.",
+                ("backend", "reason"),
+                registry=registry,
+            ).labels
         )
-        self._first_token = Histogram(
-            "gen_ai_server_time_to_first_token_seconds",
-            "From sending a streamed call until the first event of its answer.",
-            ("gen_ai_operation_name", "gen_ai_provider_name", "backend"),
-            buckets=_FIRST_TOKEN_BUCKETS,
-            registry=registry,
+        self._duration = cache(
+            Histogram(
+                "gen_ai_client_operation_duration_seconds",
+                "Duration of an attempt.",
+                ("gen_ai_operation_name", "gen_ai_provider_name", "backend", "error_type"),
+                buckets=_DURATION_BUCKETS,
+                registry=registry,
+            ).labels
         )
-        self._tokens = Counter(
-            "kortex_tokens",
-            "Tokens as the provider reported them; cached is part of input, reasoning of output.",
-            ("route", "backend", "type"),
-            registry=registry,
+        self._first_token = cache(
+            Histogram(
+                "gen_ai_server_time_to_first_token_seconds",
+                "From sending a streamed call until the first event of its answer.",
+                ("gen_ai_operation_name", "gen_ai_provider_name", "backend"),
+                buckets=_FIRST_TOKEN_BUCKETS,
+                registry=registry,
+            ).labels
         )
-        self._unknown_usage = Counter(
-            "kortex_answers_without_usage",
-            "Answers whose provider reported no usage.",
-            ("route", "backend"),
-            registry=registry,
+        self._in_flight = cache(
+            Gauge(
+                "kortex_attempts_in_flight",
+                "Attempts under way.",
+                ("backend",),
+                registry=registry,
+                multiprocess_mode="livesum",
+            ).labels
         )
-        self._in_flight = Gauge(
-            "kortex_attempts_in_flight",
-            "Attempts under way.",
-            ("backend",),
-            registry=registry,
-            multiprocess_mode="livesum",
+
+    def _count_of_tokens(self, registry: CollectorRegistry) -> None:
+        self._tokens = cache(
+            Counter(
+                "kortex_tokens",
+                "Tokens as the provider reported them; cached is part of input, reasoning of output.",
+                ("route", "backend", "type"),
+                registry=registry,
+            ).labels
+        )
+        self._unknown_usage = cache(
+            Counter(
+                "kortex_answers_without_usage",
+                "Answers whose provider reported no usage.",
+                ("route", "backend"),
+                registry=registry,
+            ).labels
         )
 
     def refused(self, error: KortexError) -> None:
         """A client error found on arrival."""
-        self._refused.labels(error.code or error.type).inc()
+        self._refused(error.code or error.type).inc()
 
     def begun(self, attempt: Attempt) -> None:
         """One more under way."""
-        self._in_flight.labels(attempt.target.backend).inc()
+        self._in_flight(attempt.target.backend).inc()
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:  # noqa: ARG002 - ids are no label
         """Count an attempt and, with its last attempt, the request."""
         reason = outcome.reason
-        self._in_flight.labels(outcome.backend).dec()
-        self._attempts.labels(outcome.backend, ANSWERED if reason is None else reason.value).inc()
-        self._duration.labels(
+        self._in_flight(outcome.backend).dec()
+        self._attempts(outcome.backend, ANSWERED if reason is None else reason.value).inc()
+        self._duration(
             outcome.operation.value, outcome.provider, outcome.backend, "" if reason is None else reason.value
         ).observe(outcome.duration_ms / 1_000)
         if outcome.stream and outcome.first_event_ms is not None:
-            self._first_token.labels(outcome.operation.value, outcome.provider, outcome.backend).observe(
+            self._first_token(outcome.operation.value, outcome.provider, outcome.backend).observe(
                 outcome.first_event_ms / 1_000
             )
         if outcome.verdict is not None and outcome.verdict.misconfigured:
-            self._misconfigured.labels(outcome.backend, outcome.verdict.reason.value).inc()
+            self._misconfigured(outcome.backend, outcome.verdict.reason.value).inc()
         if outcome.final:
             self._count_request(outcome)
         elif reason is not None:
-            self._failovers.labels(outcome.route, outcome.backend, reason.value).inc()
+            self._failovers(outcome.route, outcome.backend, reason.value).inc()
         self._count_tokens(outcome)
 
     def _count_request(self, outcome: Outcome) -> None:
         call = (outcome.route, outcome.operation.value, "true" if outcome.stream else "false")
         status = "client_gone" if outcome.reason is Reason.CLIENT_GONE else str(outcome.status or 504)
-        self._requests.labels(*call, status).inc()
-        self._request_duration.labels(*call).observe(outcome.request_ms / 1_000)
+        self._requests(*call, status).inc()
+        self._request_duration(*call).observe(outcome.request_ms / 1_000)
 
     def _count_tokens(self, outcome: Outcome) -> None:
         usage = outcome.usage
         if usage is None:
             if outcome.reason is None:
-                self._unknown_usage.labels(outcome.route, outcome.backend).inc()
+                self._unknown_usage(outcome.route, outcome.backend).inc()
             return
         counts = {
             "input": usage.input,
@@ -141,4 +180,4 @@ class Metrics:
         }
         for kind, count in counts.items():
             if count:
-                self._tokens.labels(outcome.route, outcome.backend, kind).inc(count)
+                self._tokens(outcome.route, outcome.backend, kind).inc(count)
