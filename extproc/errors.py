@@ -1,4 +1,4 @@
-"""Every error a client can be told about: the class says the HTTP status, OpenAI's ``type`` and ``code``, and whose fault it is.
+"""Every error a client can be told about: the class says HTTP status, OpenAI's ``type`` and ``code``, and whose fault.
 
     KortexError
     ├── ClientError                 the request cannot be served as it stands
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 
 class KortexError(Exception):
-    """The base: ``status`` (HTTP), ``type`` and ``code`` (OpenAI's), ``param`` (the request field at fault, or None)."""
+    """The base: ``status`` (HTTP), ``type`` and ``code`` (OpenAI's), ``param`` (the field at fault, or None)."""
 
     status: int = 500
     type: str = "server_error"
@@ -106,7 +106,7 @@ class UpstreamError(KortexError):
     here. ``provider_message`` is the provider's own sentence, already part of ``message`` where it may be shown.
     """
 
-    def __init__(  # noqa: PLR0913 - the fields of OpenAI's error object, all by keyword
+    def __init__(
         self,
         message: str,
         *,

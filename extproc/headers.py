@@ -24,7 +24,7 @@ OUTCOME: Final = "x-kortex-outcome"
 # Set by the provider listener's local_reply_config: Envoy's own name for why it made the reply.
 LOCAL_REPLY: Final = "x-kortex-local-reply"
 
-# How the response code details of every reply begin that is ours and not Envoy's: local_reply_config leaves those alone.
+# How the response code details of our own replies begin: Envoy's local_reply_config leaves those alone.
 LOCAL_DETAILS_PREFIX: Final = "kortex_"
 
 INTERNAL_PREFIXES: Final = ("x-kortex-", "x-envoy-")

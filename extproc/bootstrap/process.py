@@ -155,6 +155,18 @@ class EnvoyProcess:
                 raise EnvoyError(message)
             await asyncio.sleep(_POLL_SECONDS)
 
+    async def wait_warm(self, within: float) -> None:
+        """Until new clusters have looked up their names: before that, a request for one finds nothing.
+
+        A name that cannot be looked up must not hold up the others, so that this gives up without a word.
+        """
+        deadline = asyncio.get_running_loop().time() + within
+        while asyncio.get_running_loop().time() < deadline:
+            text = await self._get("/stats", {"filter": r"^cluster_manager\.warming_clusters$"})
+            if text.rpartition(":")[2].strip() in {"", "0"}:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
     async def wait_live(self, within: float) -> None:
         """Until it takes traffic. Raises EnvoyError."""
         deadline = asyncio.get_running_loop().time() + within
@@ -184,7 +196,11 @@ class EnvoyProcess:
 
     async def drain(self) -> None:
         """Take no new connections of clients; what runs goes on, and so do the provider listeners it needs."""
-        await self._admin.post("/drain_listeners", params={"inboundonly": ""})
+        try:
+            await self._admin.post("/drain_listeners", params={"inboundonly": ""})
+        except httpx.HTTPError as error:
+            message = "its admin interface does not answer"
+            raise _NotAnswering(message) from error
 
     async def stop(self, within: float) -> None:
         """End it, kindly first."""

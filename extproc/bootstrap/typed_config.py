@@ -43,7 +43,7 @@ def foreign_extension(name: str, type_name: str, content: Mapping[str, AnyJson])
 
 
 def to_json(message: betterproto2.Message) -> dict[str, AnyJson]:
-    """The message in protobuf's JSON, with field names as Envoy's documentation writes them.
+    """The message in protobuf's JSON, with field names as Envoy's documentation has them. It has no fields of bytes.
 
     https://protobuf.dev/programming-guides/json/
     """

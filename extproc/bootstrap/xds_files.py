@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,4 +15,4 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write aside and rename: Envoy watches for the move and never sees half a file."""
     aside = path.with_name(f".{path.name}.new")
     aside.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    os.replace(aside, path)
+    aside.replace(path)

@@ -67,6 +67,9 @@ class Backend(Model):
                 # Not repeated: "authorization: Bearer …" holds more than a name.
                 msg = f"entry {position} is not a header name"
                 raise ValueError(msg)
+            if "_" in name:
+                msg = f"the header {name!r} has an underscore; the gateway drops such headers, which servers mix up"
+                raise ValueError(msg)
             if name in _NEVER_FORWARDED or name.startswith(("x-kortex-", "x-envoy-")):
                 msg = f"the header {name!r} is never forwarded to a provider"
                 raise ValueError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Final
 
@@ -84,7 +85,20 @@ def parse_address(value: object) -> object:
     if found is None or int(found["port"]) > _HIGHEST_PORT:
         msg = f"{value!r} is not an address: write host:port, such as 127.0.0.1:8080"
         raise ValueError(msg)
+    host = found["host"].strip("[]")
+    if host != "localhost" and not _is_ip(host):
+        # Envoy listens on addresses and looks up no name for that.
+        msg = f"{value!r} names a host: write its IP address, or 0.0.0.0 for every interface"
+        raise ValueError(msg)
     return text
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _text_schema(pattern: str, *examples: str) -> WithJsonSchema:

@@ -23,6 +23,7 @@ from extproc.server.worker_process import WorkerError, WorkerProcess
 
 _LOG: Final = logging.getLogger(__name__)
 _APPLY_SECONDS: Final = 15.0
+_WARM_SECONDS: Final = 3.0
 _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 5.0
@@ -171,6 +172,7 @@ class Supervisor:
             refused = (await self.envoy.applied(resources)).refused
             write_json(self._setup.directory / name, content)
             await self.envoy.wait_applied(resources, version, refused=refused, within=_APPLY_SECONDS)
+        await self.envoy.wait_warm(_WARM_SECONDS)
 
     def _write_everything(self, bootstrap: Path) -> None:
         """What Envoy starts with."""

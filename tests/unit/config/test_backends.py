@@ -65,6 +65,7 @@ def test_forwarded_headers_are_lower_case_when_read() -> None:
         pytest.param("x-envoy-max-retries", "never forwarded", id="envoys"),
         pytest.param("x-key: hunter2", "entry 2 is not a header name", id="with-its-value"),
         pytest.param("", "entry 2 is not a header name", id="empty"),
+        pytest.param("x_team", "underscore", id="underscore"),
     ],
 )
 def test_a_header_is_refused_when_no_provider_may_see_it(name: str, sentence: str) -> None:

@@ -113,7 +113,8 @@ def test_an_address_is_host_and_port_when_split(text: str, address: str, parts: 
     [
         pytest.param("8080", id="port-alone"),
         pytest.param("host", id="host-alone"),
-        pytest.param("host:65536", id="port-too-high"),
+        pytest.param("127.0.0.1:65536", id="port-too-high"),
+        pytest.param("gateway.example:8080", id="name-of-a-host"),
         pytest.param("::1:80", id="ipv6-without-brackets"),
         pytest.param(8080, id="number"),
     ],
