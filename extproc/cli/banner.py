@@ -47,18 +47,23 @@ def print_banner(console: Console, served: Served) -> None:
     workers = f"{served.workers} worker{'' if served.workers == 1 else 's'}"
     title = Text.assemble(("Kortex", "bold"), f" {extproc.__version__}, Envoy {served.envoy_version}, {workers}")
     where = Table.grid(padding=(0, 2))
-    where.add_row("gateway", Text(gateway, style="bold green"))
+    everywhere = "" if gateway.startswith(f"http://{served.listen}/") else " (on every interface)"
+    where.add_row("gateway", Text.assemble((gateway, "bold green"), everywhere))
     where.add_row("admin", f"{reachable(served.admin)} (/readyz /config /metrics)")
     where.add_row("config", served.config)
     console.print(title, highlight=False)
-    console.print(Padding(where, (1, 0, 1, 2)), highlight=False)
-    console.print(Padding(_models(served), (0, 0, 1, 2)), highlight=False)
+    console.print()
+    console.print(Padding(where, (0, 0, 0, 2), expand=False), highlight=False)
+    console.print()
+    console.print(Padding(_models(served), (0, 0, 0, 2), expand=False), highlight=False)
+    console.print()
     for note in served.notes:
         console.print(Text(f"  {note}", style="yellow"), soft_wrap=True, highlight=False)
     if served.notes:
         console.print()
-    console.print("  Try it:", highlight=False)
+    console.print("  Try it:\n", highlight=False)
     console.print(Text(curl_line(served.snapshot, gateway), style="bold"), soft_wrap=True, highlight=False)
+    console.print()
 
 
 def reachable(address: str) -> str:

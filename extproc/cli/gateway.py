@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-import shutil
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +21,7 @@ from extproc.bootstrap.system_roots import find_system_roots
 from extproc.cli.banner import Served, print_banner
 from extproc.cli.console import FAILED
 from extproc.cli.envoy_binary import envoy_version
+from extproc.cli.run_directory import run_directory
 from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import Source, find_source
 from extproc.cli.watching import watching
@@ -33,8 +32,6 @@ from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.supervisor import Setup, Supervisor
 
 _LOG: Final = logging.getLogger(__name__)
-_LONGEST_SOCKET_PATH: Final = 100
-_LONGEST_SOCKET_NAME: Final = "worker-1024.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +46,14 @@ class Options:
 async def run_gateway(options: Options) -> int:
     """Raises ConfigError, ConfigUnreadable, AddressUnavailable, EnvoyError and StartError before anything serves."""
     signals = StopSignals()
-    source = await find_source(options.config)
     envoy = find_envoy(None if options.envoy is None else str(options.envoy))
-    asking = asyncio.create_task(asyncio.to_thread(envoy_version, envoy))
-    with _run_directory() as directory:
+    source, version = await asyncio.gather(find_source(options.config), asyncio.to_thread(envoy_version, envoy))
+    with run_directory() as directory:
         setup = Setup(envoy=envoy, workers=options.workers, directory=directory, system_ca=find_system_roots())
         supervisor = Supervisor(setup, source.text)
         gateway = supervisor.snapshot.config.gateway
         log_to_standard_error(gateway.log_level)
         check_free(gateway.listen)
-        version = await asking
         admin_socket = listen(gateway.admin)
         async with _admin(supervisor, admin_socket), _stopped(supervisor):
             if not await _started(supervisor, signals):
@@ -152,15 +147,3 @@ def _vitals(supervisor: Supervisor) -> Vitals:
         worker_restarts=sum(worker.restarts for worker in supervisor.workers),
         envoy_up=supervisor.envoy.running,
     )
-
-
-@contextlib.contextmanager
-def _run_directory() -> Iterator[Path]:
-    """For sockets, Envoy's files and shared counters: ours alone, short enough for the sockets, gone at the end."""
-    usual = Path(tempfile.gettempdir())
-    fits = len(str(usual / "kortex-abcdefgh" / _LONGEST_SOCKET_NAME)) <= _LONGEST_SOCKET_PATH
-    directory = Path(tempfile.mkdtemp(prefix="kortex-", dir=usual if fits else "/tmp"))  # noqa: S108 - mkdtemp is private
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)

@@ -35,7 +35,7 @@ def run(
 
 
 def _cores() -> int:
-    """Those that this process may use, which in a container are fewer than the machine has."""
+    """Those that this process may use, where the system can tell."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from extproc.bootstrap.system_roots import find_system_roots
 from extproc.cli.console import name_of
+from extproc.config.load import ConfigError, load
+from extproc.providers.registry import SETTINGS
 from extproc.server.watch import read_config
 from extproc.server.zero_config import configure_from_environment
 
@@ -33,9 +35,18 @@ class Source:
         return self.path if self.path is not None and self.path.is_file() else None
 
 
+def _doubts(text: bytes) -> tuple[str, ...]:
+    """What in a usable text is hardly meant. What is wrong with an unusable one is told by whoever uses it."""
+    try:
+        return tuple(str(warning) for warning in load(text, SETTINGS).warnings)
+    except ConfigError:
+        return ()
+
+
 async def find_source(config: Path | None) -> Source:
     """Raises ConfigUnreadable for a file that cannot be read."""
     if config is not None:
-        return Source(text=read_config(config), path=config)
+        text = read_config(config)
+        return Source(text=text, path=config, notes=_doubts(text))
     made = await configure_from_environment(os.environ, system_roots=find_system_roots())
     return Source(text=made.text, path=None, sources=made.sources, notes=made.notes)

@@ -15,6 +15,7 @@ from extproc.server.logs import log_to_standard_error
 from extproc.server.watch import Watcher
 
 _LOG: Final = logging.getLogger(__name__)
+_PAUSE_SECONDS: Final = 1.0
 
 
 class Reloadable(Protocol):
@@ -55,7 +56,9 @@ async def watching(source: Source, served: Reloadable) -> AsyncIterator[None]:
 
 
 async def _run(watcher: Watcher) -> None:
-    try:
-        await watcher.run()
-    except Exception:  # noqa: BLE001 - a task's root: what serves goes on serving
-        _LOG.exception("changes of the configuration are not noticed any more")
+    while True:
+        try:
+            return await watcher.run()
+        except Exception:  # noqa: BLE001 - a task's root: what serves goes on serving, and the next save is noticed
+            _LOG.exception("the configuration could not be taken up")
+            await asyncio.sleep(_PAUSE_SECONDS)

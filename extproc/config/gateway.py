@@ -8,7 +8,7 @@ from pydantic import Field, SerializeAsAny
 
 from extproc.config.backends import Backend
 from extproc.config.routes import Retries, Route, Timeouts
-from extproc.config.scalars import Address, Duration, Model, Name, Size
+from extproc.config.scalars import Duration, ListenAddress, Model, Name, Size
 
 DEFAULT_TIMEOUTS = Timeouts.model_validate(
     {"connect": "5s", "firstToken": "60s", "unstreamed": "10m", "idle": "60s", "total": None}
@@ -19,9 +19,9 @@ DEFAULT_RETRIES = Retries.model_validate({"perBackend": 1, "backoff": "100ms"})
 class Gateway(Model):
     """The gateway itself."""
 
-    listen: Address = "127.0.0.1:8080"
+    listen: ListenAddress = "127.0.0.1:8080"
     """Where clients connect."""
-    admin: Address = "127.0.0.1:9090"
+    admin: ListenAddress = "127.0.0.1:9090"
     """Health, readiness, effective config and metrics."""
     body_limit: Size = Field(default=32 << 20, ge=1 << 10, le=1 << 30)
     """Largest request body; sets Envoy's buffers and the gRPC message limits too. Over it: 413."""

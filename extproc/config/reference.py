@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from extproc.config.backends import Backend, BaseUrl
 from extproc.config.gateway import Gateway
 from extproc.config.routes import Route
-from extproc.config.scalars import Address, Duration, SecretRef, Size
+from extproc.config.scalars import Duration, ListenAddress, SecretRef, Size
 from extproc.config.schema import meaning, written_defaults
 from extproc.config.validation import models_in
 
@@ -27,7 +27,7 @@ A key that is not listed here is an error. Secrets are named, never written: `{e
 _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (Duration, "duration"),
     (Size, "size"),
-    (Address, "host:port"),
+    (ListenAddress, "host:port"),
     (BaseUrl, "URL"),
     (SecretRef, "secret"),
     (str, "text"),

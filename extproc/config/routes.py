@@ -56,6 +56,8 @@ class Route(Model):
     """Where it goes when that fails."""
     strip_prefix: str | None = Field(default=None, min_length=1)
     """Start of the model's name that providers do not see: ``openai/`` makes ``openai/gpt-4o`` arrive as ``gpt-4o``."""
+    strict: bool = False
+    """Refuse a request of which a provider lacks a parameter, instead of dropping that and saying so in a header."""
     retries: Retries = Retries()
     """As ``gateway.retries``, for this route; a key left out keeps the gateway's value."""
     timeouts: Timeouts = Timeouts()

@@ -85,9 +85,14 @@ def parse_address(value: object) -> object:
     if found is None or int(found["port"]) > _HIGHEST_PORT:
         msg = f"{value!r} is not an address: write host:port, such as 127.0.0.1:8080"
         raise ValueError(msg)
-    host = found["host"].strip("[]")
+    return text
+
+
+def parse_listen_address(value: object) -> object:
+    """The same for an address to listen on, which Envoy looks up no name for. Raises ValueError."""
+    text = parse_address(value)
+    host = split_address(str(text))[0]
     if host != "localhost" and not _is_ip(host):
-        # Envoy listens on addresses and looks up no name for that.
         msg = f"{value!r} names a host: write its IP address, or 0.0.0.0 for every interface"
         raise ValueError(msg)
     return text
@@ -123,10 +128,10 @@ Size = Annotated[
 ]
 """Bytes; written as a number, or with KiB, MiB or GiB."""
 
-Address = Annotated[
-    str, BeforeValidator(parse_address), _text_schema(r"^.*:[0-9]{1,5}$", "127.0.0.1:8080", "0.0.0.0:8080")
+ListenAddress = Annotated[
+    str, BeforeValidator(parse_listen_address), _text_schema(r"^.*:[0-9]{1,5}$", "127.0.0.1:8080", "0.0.0.0:8080")
 ]
-"""host:port."""
+"""host:port to listen on."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 """A name of ours: it appears in headers, metric labels and Envoy's resource names."""

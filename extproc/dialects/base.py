@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from extproc.errors import UpstreamError
 from extproc.framing.sse import Event
 from extproc.headers import Headers
 from extproc.openai.call import Call
+from extproc.openai.features import Support
 from extproc.openai.usage import Usage
 
 
@@ -66,6 +68,13 @@ class StreamTranslator(Protocol):
 
 class Translator(Protocol):
     """One operation of one dialect. Stateless; the same object serves every request."""
+
+    @property
+    def support(self) -> Mapping[str, Support]:
+        """What becomes of each feature in ``extproc.openai.features``; empty where everything is passed on."""
+
+    def support_of(self, model: str) -> Mapping[str, Support]:
+        """The same for one model, by the provider's name for it, where a model can do less than its dialect."""
 
     def rewrites(self, call: Call, model: str) -> bool:
         """Whether ``encode`` needs ``call.body``. Where it does not, Envoy keeps the body, which saves a message."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from extproc.errors import (
@@ -16,7 +16,7 @@ from extproc.errors import (
     UnsupportedFeature,
 )
 from extproc.exchange.assignment import Assignment
-from extproc.exchange.snapshot import Plan, Snapshot
+from extproc.exchange.snapshot import Plan, Snapshot, Target
 from extproc.headers import (
     ASSIGNMENT,
     ENVOY_MAX_RETRIES,
@@ -25,7 +25,8 @@ from extproc.headers import (
     INTERNAL_PREFIXES,
     Headers,
 )
-from extproc.openai.call import OPERATION_PATHS, Call, parse_call
+from extproc.openai.call import OPERATION_PATHS, Call, Operation, read_call
+from extproc.openai.features import Support, support_for, used_features
 from extproc.openai.models import model_body, model_list_body
 
 _MODELS: Final = "/v1/models"
@@ -75,7 +76,11 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
 def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float]) -> Planned:
     """Decide by the body. ``now`` gives Unix seconds. Raises ClientError."""
     path = headers.get(":path", "").partition("?")[0]
-    call = parse_call(OPERATION_PATHS[path], body)
+    limit = snapshot.config.gateway.body_limit
+    if len(body) > limit:
+        # Envoy's own limit is exact, but for small limits on HTTP/2, where a body may come without its length.
+        raise _too_large(len(body), limit)
+    call, fields = read_call(OPERATION_PATHS[path], body)
     plan = snapshot.plan(call.model)
     if plan is None:
         raise _model_not_found(call.model)
@@ -84,6 +89,8 @@ def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callabl
         backends = ", ".join(target.backend for target in plan.targets)
         message = f"No backend of the model '{call.model}' offers {call.operation.value} (tried: {backends})."
         raise UnsupportedFeature(message, param="model")
+    if call.operation is Operation.CHAT:
+        targets = _able(targets, fields, plan, call.model)
     arrived_ms = int(now() * 1_000)
     assignment = Assignment(
         operation=call.operation,
@@ -98,6 +105,8 @@ def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callabl
         idle_ms=plan.idle_ms,
         arrived_ms=arrived_ms,
         deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
+        strict=plan.strict,
+        carries=call.carries,
     )
     return Planned(
         targets=tuple(target.name for target in targets),
@@ -108,6 +117,31 @@ def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callabl
         plan=plan,
         call=call,
     )
+
+
+def _able(targets: tuple[Target, ...], fields: Mapping[str, Any], plan: Plan, asked: str) -> tuple[Target, ...]:
+    """The targets that lose nothing of the request's meaning, nor, on a strict route, any of its parameters.
+
+    Raises UnsupportedFeature when there is none, naming what each of them lacks.
+    """
+    tables = [
+        translator.support_of(target.settings.model or plan.upstream_name(asked))
+        for target in targets
+        if (translator := target.provider.translator(Operation.CHAT)) is not None
+    ]
+    if not any(tables):
+        return targets
+    used = sorted(used_features(fields))
+    refused = {Support.REFUSED, Support.DROPPED} if plan.strict else {Support.REFUSED}
+    lacking = [[feature for feature in used if support_for(feature, table) in refused] for table in tables]
+    able = tuple(target for target, lacks in zip(targets, lacking, strict=True) if not lacks)
+    if not able:
+        reasons = "; ".join(
+            f"{target.backend} lacks {', '.join(lacks)}" for target, lacks in zip(targets, lacking, strict=True)
+        )
+        message = f"No backend of the model '{asked}' can serve all of this request: {reasons}."
+        raise UnsupportedFeature(message, param=lacking[0][0])
+    return able
 
 
 _SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
@@ -138,8 +172,11 @@ def _check_framing(headers: Headers, *, has_body: bool, limit: int) -> None:
         raise InvalidRequest(message)
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
-        message = f"The request body has {length} bytes, but the limit is {limit} bytes."
-        raise BodyTooLarge(message)
+        raise _too_large(int(length), limit)
+
+
+def _too_large(size: int, limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body has {size} bytes, but the limit is {limit} bytes.")
 
 
 def _models(path: str, snapshot: Snapshot) -> Answer:

@@ -29,6 +29,10 @@ class Assignment:
     idle_ms: int
     arrived_ms: int
     deadline_ms: int | None
+    strict: bool = False
+    """Refuse a call of which the provider's format would lose something."""
+    carries: bool = False
+    """See ``extproc.openai.tool_call_id``."""
 
     def to_header(self) -> bytes:
         """Compact JSON; control characters cannot occur in it."""
@@ -42,6 +46,8 @@ class Assignment:
             body=body,
             stream=self.stream,
             include_usage=self.include_usage,
+            carries=self.carries,
+            created=self.arrived_ms // 1_000,
         )
 
 

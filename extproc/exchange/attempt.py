@@ -8,7 +8,7 @@ from typing import Final
 
 from extproc.config.backends import Backend
 from extproc.dialects.base import ClientReply, Translator
-from extproc.errors import InternalError
+from extproc.errors import InternalError, UnsupportedFeature
 from extproc.exchange.assignment import Assignment, read_assignment
 from extproc.exchange.snapshot import Target
 from extproc.exchange.trail import read_trail
@@ -53,6 +53,8 @@ class Attempt:
     number: int
     before: tuple[AttemptSummary, ...]
     started: float
+    dropped: tuple[str, ...] = ()
+    """Names of the client's parameters that the provider was not sent; known when the request is written."""
 
     @property
     def model(self) -> str:
@@ -85,10 +87,13 @@ class Attempt:
         return None if answer is None else answer(self.assignment.call(body), self.model)
 
     def encode(self, headers: Headers, body: bytes) -> UpstreamHeaders:
-        """The provider's request. Raises CredentialUnavailable, and whatever the dialect refuses."""
+        """The provider's request. Raises CredentialUnavailable, UnsupportedFeature and what the dialect refuses."""
         settings = self.target.settings
         call = self.assignment.call(body)
         request = self.translator.encode(call, self.model)
+        if request.dropped and self.assignment.strict:
+            message = f"The backend '{self.target.backend}' lacks {', '.join(request.dropped)}."
+            raise UnsupportedFeature(message, param=request.dropped[0])
         fields = [
             (":path", self.target.provider.path(settings, call, self.model)),
             (":authority", self.target.authority),
@@ -96,8 +101,7 @@ class Attempt:
             ("accept-encoding", "identity"),
             ("content-type", "application/json"),
             (ENVOY_MAX_RETRIES, str(self.assignment.retries)),
-            *request.headers,
-            *self.target.provider.authorize(settings, self.target.credential()),
+            *_joined(*request.headers, *self.target.provider.authorize(settings, self.target.credential())),
         ]
         if request.body is not None:
             fields.append(("content-length", str(len(request.body))))
@@ -111,6 +115,11 @@ class Attempt:
         return UpstreamHeaders(
             set_headers=tuple(fields), remove_headers=removed, body=request.body, dropped=request.dropped
         )
+
+
+def _joined(*fields: tuple[str, str]) -> list[tuple[str, str]]:
+    """One line for each name, such as the betas of the config and of the request (RFC 9110, 5.3)."""
+    return list(Headers(fields).items())
 
 
 def begin_attempt(headers: Headers, target: Target, *, started: float) -> Attempt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import quote
 
 from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
 from extproc.errors import UpstreamError
@@ -18,6 +19,7 @@ from extproc.framing.sse import SseFramer
 from extproc.headers import (
     ATTEMPTS,
     BACKEND,
+    DROPPED_PARAMS,
     ENVOY_ATTEMPT_COUNT,
     FAILOVER,
     LOCAL_REPLY,
@@ -36,6 +38,8 @@ _KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "ope
 _REQUEST_ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "cf-ray")
 _LONGEST_WHOLE_REPLY: Final = 256 << 20
 _LONGEST_EVENT: Final = 32 << 20
+_LONGEST_NAME: Final = 64
+_MOST_NAMES: Final = 32
 _OK: Final = 200
 _FIRST_FAILURE: Final = 300
 _FIRST_ERROR: Final = 400
@@ -63,12 +67,19 @@ Step = Head | Body
 
 def own_headers(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     """What every reply tells about how it came to be."""
-    own = (
+    own: tuple[tuple[str, str], ...] = (
         (BACKEND, attempt.target.backend),
         (MODEL, attempt.model),
         (ATTEMPTS, str(attempt.number)),
     )
+    if attempt.dropped:
+        own = (*own, (DROPPED_PARAMS, _names(attempt.dropped)))
     return (*own, (TRAIL, write_trail(attempt.before))) if attempt.before else own
+
+
+def _names(dropped: tuple[str, ...]) -> str:
+    """Names as one header value; a client may have made up any of them."""
+    return ", ".join(quote(name[:_LONGEST_NAME], safe=".[]") for name in dropped[:_MOST_NAMES])
 
 
 class Reply:

@@ -59,6 +59,8 @@ class Plan:
     unstreamed_ms: int
     idle_ms: int
     total_ms: int | None
+    strict: bool = False
+    """Nothing of a request may be dropped on the way to a provider."""
 
     def upstream_name(self, asked: str) -> str:
         """The model's name without the part that only this gateway's clients know."""
@@ -161,6 +163,7 @@ class _Compiler:
             unstreamed_ms=timeouts["unstreamed"] or 0,
             idle_ms=timeouts["idle"] or 0,
             total_ms=timeouts["total"],
+            strict=route.strict,
         )
 
     def _target(self, backend: str, connect_ms: int, backoff_ms: int) -> Target:

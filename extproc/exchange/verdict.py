@@ -25,6 +25,8 @@ class Reason(StrEnum):
     CONTEXT_LENGTH = "context_length"
     CONTENT_FILTER = "content_filter"
     REFUSED = "refused"
+    UNSUPPORTED = "unsupported"
+    """The backend cannot do what the request needs; found out only when the request was written for it."""
     GATEWAY = "gateway"
     TRUNCATED = "truncated"
     IDLE = "idle"

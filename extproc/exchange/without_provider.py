@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extproc.config.backends import Backend
-from extproc.errors import ClientError, KortexError, UpstreamError
+from extproc.errors import ClientError, KortexError, UnsupportedFeature, UpstreamError
 from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.failure import broken, final_error
@@ -56,6 +56,8 @@ def refuse_too_small(attempt: Attempt, backends: Mapping[str, Backend], *, now: 
 
 def refuse(attempt: Attempt, error: KortexError | None, *, now: float) -> WithoutProvider:
     """The request could not be written for this backend. None stands for a bug, whose traceback is in the log."""
+    if isinstance(error, UnsupportedFeature):
+        return _refuse(attempt, error, judge_reason(Reason.UNSUPPORTED), now=now)
     if isinstance(error, ClientError):
         return _refuse(attempt, error, judge_reason(Reason.REFUSED), now=now)
     return _refuse(attempt, error or broken(), judge_reason(Reason.GATEWAY), now=now)

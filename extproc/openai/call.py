@@ -10,6 +10,7 @@ import orjson
 
 from extproc.errors import InvalidRequest
 from extproc.openai.json_text import JsonTextError, parse_object
+from extproc.openai.tool_call_id import MARK
 
 
 class Operation(StrEnum):
@@ -45,6 +46,10 @@ class Call:
     body: bytes
     stream: bool = False
     include_usage: bool = False
+    carries: bool = False
+    """Whether an id in it holds something for a provider: see ``extproc.openai.tool_call_id``."""
+    created: int = 0
+    """Unix seconds at which it arrived: the date of replies of providers that give none."""
 
     def fields(self) -> dict[str, Any]:
         """The body, parsed anew at every call: a translator that needs the values asks once. Raises InvalidRequest."""
@@ -59,6 +64,11 @@ class Call:
 
 def parse_call(operation: Operation, body: bytes) -> Call:
     """Read a client's body strictly. Raises InvalidRequest saying what is wrong and where."""
+    return read_call(operation, body)[0]
+
+
+def read_call(operation: Operation, body: bytes) -> tuple[Call, dict[str, Any]]:
+    """The same, with the body's fields. Raises InvalidRequest."""
     try:
         fields = parse_object(body)
     except JsonTextError as error:
@@ -84,13 +94,15 @@ def parse_call(operation: Operation, body: bytes) -> Call:
     if stream and operation is Operation.EMBEDDINGS:
         message = "'stream' is not supported by embeddings: leave it out."
         raise InvalidRequest(message, param="stream")
-    return Call(
+    call = Call(
         operation=operation,
         model=model,
         body=body,
         stream=bool(stream),
         include_usage=_include_usage(fields, stream=bool(stream)),
+        carries=MARK.encode() in body,
     )
+    return call, fields
 
 
 def _json_problem(error: JsonTextError) -> str:

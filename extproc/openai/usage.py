@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens. ``input`` includes ``cached_input``; ``output`` includes ``reasoning``; audio is part of both."""
+    """Tokens. ``input`` includes ``cached_input`` and ``cache_write``, ``output`` ``reasoning``; audio is in both."""
 
     input: int
     output: int
@@ -16,6 +17,7 @@ class Usage:
     reasoning: int | None = None
     audio_input: int | None = None
     audio_output: int | None = None
+    cache_write: int | None = None
 
 
 def read_usage(value: object) -> Usage | None:
@@ -40,7 +42,28 @@ def read_usage(value: object) -> Usage | None:
         reasoning=_count(completion_details, "reasoning_tokens"),
         audio_input=_count(prompt_details, "audio_tokens"),
         audio_output=_count(completion_details, "audio_tokens"),
+        cache_write=_count(prompt_details, "cache_write_tokens"),
     )
+
+
+def usage_fields(usage: Usage) -> dict[str, Any]:
+    """OpenAI's ``usage`` object, with ``cache_write_tokens``, which OpenAI lacks, where other gateways put it."""
+    prompt = {
+        "cached_tokens": usage.cached_input,
+        "cache_write_tokens": usage.cache_write,
+        "audio_tokens": usage.audio_input,
+    }
+    completion = {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output}
+    fields: dict[str, Any] = {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+    }
+    for name, details in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
+        known = {key: count for key, count in details.items() if count is not None}
+        if known:
+            fields[name] = known
+    return fields
 
 
 def _count(value: Mapping[str, object], name: str) -> int | None:

@@ -58,6 +58,8 @@ class Provider(Generic[SettingsT]):
     authorize: Callable[[SettingsT, str | None], Fields]
     environment: Environment | None = None
     answer: Callable[[Call, str], ClientReply] | None = None
+    models_path: Callable[[SettingsT], str] | None = None
+    """The path of its list of models, where that is not beside ``/chat/completions``."""
 
     def translator(self, operation: Operation) -> Translator | None:
         """The translator of an operation; None when the provider does not have it."""

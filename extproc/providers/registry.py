@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from extproc.config.backends import Backend
+from extproc.providers.anthropic import ANTHROPIC
 from extproc.providers.base import Provider
 from extproc.providers.custom import CUSTOM
 from extproc.providers.demo import DEMO
@@ -17,6 +18,7 @@ from extproc.providers.vllm import VLLM
 
 _ALL: Final[tuple[Provider[Any], ...]] = (
     OPENAI,
+    ANTHROPIC,
     MISTRAL,
     OLLAMA,
     VLLM,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from extproc.errors import InternalError, KortexError
@@ -62,9 +63,11 @@ class AttemptStream:
             self._timer.cancel()
         if self._attempt is None:
             return
-        if self._reply is not None and self._outcome is None:
-            self._reply.abandon(time.time())
-            self._outcome = self._reply.outcome
+        if self._outcome is None:
+            # Also the client that leaves before its body has come this far has had an attempt begun.
+            reply = self._reply or Reply(self._attempt)
+            reply.abandon(time.time())
+            self._outcome = reply.outcome
         if self._outcome is not None:
             self._recorder.ended(self._outcome, self._headers.get(REQUEST_ID))
 
@@ -120,7 +123,7 @@ class AttemptStream:
         except Exception:
             self._log_bug()
             return self._without_provider(refuse(attempt, None, now=now))
-        self._reply = Reply(attempt)
+        self._reply = Reply(replace(attempt, dropped=upstream.dropped))
         self._arm(attempt, now)
         return write(upstream)
 

@@ -52,10 +52,6 @@ class ConfigUnreadable(Exception):
 def read_config(path: Path) -> bytes:
     """The file's content. Raises ConfigUnreadable."""
     try:
-        if path.exists() and not path.is_file():
-            # Reading a pipe would wait for whoever writes to it.
-            message = f"{path} is no regular file"
-            raise ConfigUnreadable(message)
         return path.read_bytes()
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror or error}"
@@ -139,6 +135,9 @@ class Watcher:
     def _read(self) -> _Seen:
         secrets = _digests(self._secrets)
         try:
+            if self._path.exists() and not self._path.is_file():
+                # Reading a pipe would wait for whoever writes to it.
+                return _Seen(text=None, problem=f"{self._path} is no regular file", secrets=secrets)
             return _Seen(text=read_config(self._path), problem=None, secrets=secrets)
         except ConfigUnreadable as error:
             return _Seen(text=None, problem=str(error), secrets=secrets)

@@ -66,9 +66,11 @@ class WorkerProcess:
             self._keeper.cancel()
         if self._process is None or self._process.returncode is not None:
             return
-        if self._channel is not None:
+        if self.serving and self._channel is not None:
             with contextlib.suppress(ConnectionError):
                 await self._channel.send(Drain(grace=grace))
+        else:
+            self._process.kill()  # it has not begun anything
         try:
             await asyncio.wait_for(self._process.wait(), grace + 1)
         except TimeoutError:
@@ -84,6 +86,8 @@ class WorkerProcess:
                 *("--address", self._address, "--control-fd", str(theirs.fileno())),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
+                # Out of reach of the terminal's Ctrl-C, which would end it in the middle of its imports.
+                start_new_session=True,
                 env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(self._metrics)},
             )
         finally:

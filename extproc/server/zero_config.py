@@ -16,6 +16,8 @@ import orjson
 from pydantic import ValidationError
 
 from extproc.config.backends import Backend
+from extproc.config.problems import ConfigError, Problem
+from extproc.config.scalars import parse_address
 from extproc.exchange.snapshot import is_glob
 from extproc.openai.call import Call, Operation
 from extproc.providers.base import OPENAI_PATHS, Environment, Provider
@@ -63,13 +65,14 @@ async def configure_from_environment(environment: Mapping[str, str], *, system_r
     ``<provider>/*`` leads to each. A bare name leads to the server that lists it, where several do to the first in the
     registry's order, and otherwise to the provider whose names look like it. Asking the servers takes 2 seconds at
     most; one that does not answer is noted. ``system_roots`` is the PEM bundle their certificates are checked with.
+
+    Raises ConfigError when an address to listen at is none.
     """
     notes: list[str] = []
     found = [one for provider in PROVIDERS.values() for one in _switched_on(provider, environment, notes)]
     listed = await _ask_all([one for one in found if _can_list(one)], environment, system_roots, notes)
-    gateway = {"listen": environment.get(LISTEN), "admin": environment.get(ADMIN)}
     config = {
-        "gateway": {key: value for key, value in gateway.items() if value},
+        "gateway": _gateway(environment),
         "backends": {one.provider.name: one.entry for one in found},
         "routes": _routes(found, listed),
     }
@@ -80,6 +83,22 @@ async def configure_from_environment(environment: Mapping[str, str], *, system_r
         sources={one.provider.name: one.source for one in found},
         notes=tuple(notes),
     )
+
+
+def _gateway(environment: Mapping[str, str]) -> dict[str, str]:
+    """The addresses, where the environment says them."""
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, variable in (("listen", LISTEN), ("admin", ADMIN)):
+        value = environment.get(variable, "").strip()
+        if value:
+            try:
+                found[key] = str(parse_address(value))
+            except ValueError as error:
+                problems.append(Problem(path=variable, message=str(error)))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return found
 
 
 def complete_url(value: str, usual: str | None) -> str:
@@ -242,7 +261,9 @@ async def _bounded(reply: httpx.Response) -> bytes:
 
 
 def _models_url(one: _Found) -> str:
-    """https://platform.openai.com/docs/api-reference/models/list, beside the provider's other operations."""
+    """https://platform.openai.com/docs/api-reference/models/list, mostly beside the other operations."""
+    if one.provider.models_path is not None:
+        return urlsplit(one.settings.url)._replace(path=one.provider.models_path(one.settings)).geturl()
     chat = one.provider.path(one.settings, Call(operation=Operation.CHAT, model="", body=b""), "")
     path = chat.removesuffix(OPENAI_PATHS[Operation.CHAT]) + "/models"
     return urlsplit(one.settings.url)._replace(path=path).geturl()

@@ -174,7 +174,7 @@ class KortexProcess:
         after = self.until(lambda: _newer(self.described(), before), "the new configuration is taken or refused")
         assert after["reloads"]["accepted"] > before["reloads"]["accepted"], after["lastError"]
 
-    def until(self, look: Callable[[], _Found], what: str, *, timeout: float = 10.0) -> _Found:
+    def until(self, look: Callable[[], _Found | None], what: str, *, timeout: float = 30.0) -> _Found:
         """The first thing that ``look`` gives and that is true. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while True:

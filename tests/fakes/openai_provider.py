@@ -19,7 +19,7 @@ from tests.fakes.journal import Journal
 from tests.fakes.recorded import Recorded
 from tests.fakes.replies import chat, completions, embeddings, models
 from tests.fakes.replies.persona import Call, Persona
-from tests.fakes.steps import Reply, Sleep, Step
+from tests.fakes.steps import HeaderList, Reply, Sleep, Step
 from tests.fakes.wire import render
 
 
@@ -215,16 +215,19 @@ class FakeProvider:
     def _respond(self, request: Recorded) -> tuple[Step, ...]:
         fault = self._next_fault(request)
         request.fault = fault
-        reply = self._answer(request).with_headers(
-            ("x-request-id", f"req_{self.name}_{request.number}"),
-            ("openai-processing-ms", "12"),
-            ("openai-version", "2020-10-01"),
-        )
+        reply = self._answer(request).with_headers(*self._own_headers(request))
         if self.latency:
             reply = replace(reply, before=(Sleep(self.latency),))
         if fault is not None:
             reply = fault.apply(reply)
         return render(reply, close=request.wants_close)
+
+    def _own_headers(self, request: Recorded) -> HeaderList:
+        return (
+            ("x-request-id", f"req_{self.name}_{request.number}"),
+            ("openai-processing-ms", "12"),
+            ("openai-version", "2020-10-01"),
+        )
 
     def _next_fault(self, request: Recorded) -> Fault | None:
         with contextlib.suppress(IndexError):

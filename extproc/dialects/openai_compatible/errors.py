@@ -9,28 +9,12 @@ from typing import Any, Final
 import orjson
 
 from extproc.dialects.base import UpstreamReply
+from extproc.dialects.error_text import CODE_BY_STATUS, LONGEST_MESSAGE, plain_text, type_of_status
 from extproc.errors import UpstreamError
 
-_LONGEST_MESSAGE: Final = 2_000
 _FIRST_ERROR_STATUS: Final = 400
 _LAST_STATUS: Final = 599
 
-# https://platform.openai.com/docs/guides/error-codes; 529 is "overloaded" at several providers.
-_TYPE_BY_STATUS: Final = {
-    401: "authentication_error",
-    403: "permission_error",
-    429: "rate_limit_error",
-}
-_CODE_BY_STATUS: Final = {
-    401: "invalid_api_key",
-    404: "not_found",
-    408: "timeout",
-    413: "request_too_large",
-    429: "rate_limit_exceeded",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
-}
 # An error inside a 200 carries no status of its own: its code or type tells it.
 _STATUS_BY_NAME: Final = {
     "invalid_request_error": 400,
@@ -72,7 +56,7 @@ def error_from_reply(reply: UpstreamReply) -> UpstreamError:
     details = _details(_parse(reply.body))
     retry_after = reply.headers.get("retry-after")
     if details is None:
-        text = _plain_text(reply)
+        text = plain_text(reply)
         return _error(reply.status, {"message": text}, retry_after)
     return _error(reply.status, details, retry_after)
 
@@ -115,10 +99,10 @@ def _details(parsed: object) -> Mapping[str, Any] | None:
 def _error(status: int, details: Mapping[str, Any], retry_after: str | None) -> UpstreamError:
     message = details.get("message")
     text = message if isinstance(message, str) else orjson.dumps(message).decode() if message else ""
-    text = text.strip()[:_LONGEST_MESSAGE] or f"The provider answered with status {status} and no message."
+    text = text.strip()[:LONGEST_MESSAGE] or f"The provider answered with status {status} and no message."
     code = _text(details.get("code")) or _text(details.get("type"))
     if code is None or code.isdigit() or code in {"invalid_request_error", "BadRequestError", "server_error"}:
-        code = _CODE_BY_STATUS.get(status)
+        code = CODE_BY_STATUS.get(status)
     if code in _CONTENT_FILTER_CODES or _inner_code(details) in _CONTENT_FILTER_CODES:
         code = "content_filter"
     elif status in {400, 413, 422} and (code == "context_length_exceeded" or _CONTEXT_LENGTH.search(text)):
@@ -126,7 +110,7 @@ def _error(status: int, details: Mapping[str, Any], retry_after: str | None) -> 
     return UpstreamError(
         text,
         status=status,
-        type=_type(status),
+        type=type_of_status(status),
         code=code,
         param=_text(details.get("param")),
         retry_after=retry_after,
@@ -136,12 +120,6 @@ def _error(status: int, details: Mapping[str, Any], retry_after: str | None) -> 
 def _inner_code(details: Mapping[str, Any]) -> str | None:
     inner = details.get("innererror")
     return _text(inner.get("code")) if isinstance(inner, dict) else None
-
-
-def _type(status: int) -> str:
-    server_error = 500
-    known = _TYPE_BY_STATUS.get(status)
-    return known or ("server_error" if status >= server_error else "invalid_request_error")
 
 
 def _in_band_status(details: Mapping[str, Any]) -> int:
@@ -161,13 +139,3 @@ def _text(value: object) -> str | None:
     if isinstance(value, bool) or value is None:
         return None
     return str(value) if isinstance(value, (str, int)) and value != "" else None
-
-
-def _plain_text(reply: UpstreamReply) -> str:
-    content_type = reply.headers.get("content-type", "")
-    text = reply.body.decode("utf-8", "replace").strip()
-    if not text:
-        return f"The provider answered with status {reply.status} and an empty body."
-    if "html" in content_type or text[:1] == "<":
-        return f"The provider answered with status {reply.status} and an HTML page instead of an API error."
-    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from extproc.dialects.openai_compatible.errors import error_from_reply, in_band_
 from extproc.dialects.openai_compatible.stream import OpenAIStream
 from extproc.errors import UpstreamError
 from extproc.openai.call import Call
+from extproc.openai.features import Support
 from extproc.openai.json_text import member, splice
+from extproc.openai.tool_call_id import without_carried
 from extproc.openai.usage import read_usage
 
 
@@ -25,8 +28,19 @@ class OpenAITranslator:
 
     asks_usage: bool = True
 
+    @property
+    def support(self) -> Mapping[str, Support]:
+        """Empty: the server judges what it is sent."""
+        return {}
+
+    def support_of(self, model: str) -> Mapping[str, Support]:  # noqa: ARG002 - the same for every model
+        """Empty."""
+        return {}
+
     def rewrites(self, call: Call, model: str) -> bool:
         """A call for a model whose name needs no change, unstreamed or asking for usage itself, goes as it came."""
+        if call.carries:
+            return True
         return model != call.model or (call.stream and not (self.asks_usage and call.include_usage))
 
     def encode(self, call: Call, model: str) -> UpstreamRequest:
@@ -34,14 +48,17 @@ class OpenAITranslator:
 
         https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options
         """
+        body = without_carried(call.body) if call.carries else call.body
         changes: dict[str, bytes | None] = {}
         if model != call.model:
             changes["model"] = orjson.dumps(model)
         if call.stream and not self.asks_usage:
             changes["stream_options"] = None
         elif call.stream and not call.include_usage:
-            changes["stream_options"] = _with_usage(call.body)
-        return UpstreamRequest(body=splice(call.body, changes) if changes else None)
+            changes["stream_options"] = _with_usage(body)
+        if not changes:
+            return UpstreamRequest(body=body if call.carries else None)
+        return UpstreamRequest(body=splice(body, changes))
 
     def decode(self, reply: UpstreamReply, call: Call) -> ClientReply:
         """Read usage and give the model back the name the client used for it."""

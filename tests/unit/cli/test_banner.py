@@ -72,6 +72,13 @@ def test_banner_says_where_it_listens() -> None:
     assert "kortex.yaml" in said
 
 
+def test_banner_says_when_everybody_can_reach_it() -> None:
+    """The address of this machine would hide it."""
+    route = "  a: {models: [m], defaultBackend: {name: first}}"
+    assert "http://127.0.0.1:8080/v1 (on every interface)" in printed(route, listen="0.0.0.0:8080")
+    assert "on every interface" not in printed(route)
+
+
 def test_banner_shows_the_chain_of_a_route() -> None:
     """In the order in which the backends are asked."""
     said = printed("  a: {models: [m, 'x-*'], defaultBackend: {name: first}, fallback: {backends: [second]}}")

@@ -6,8 +6,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from extproc.config.scalars import (
-    Address,
     Duration,
+    ListenAddress,
     SecretRef,
     Size,
     format_duration,
@@ -18,7 +18,7 @@ from extproc.config.scalars import (
 
 _DURATION = TypeAdapter[int](Duration)
 _SIZE = TypeAdapter[int](Size)
-_ADDRESS = TypeAdapter[str](Address)
+_ADDRESS = TypeAdapter[str](ListenAddress)
 
 
 @pytest.mark.parametrize(

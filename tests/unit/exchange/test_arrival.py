@@ -176,3 +176,11 @@ def test_assignment_is_refused_when_the_edge_did_not_write_it() -> None:
     for header in (None, "", "{}", '{"operation":"chat"}', "x"):
         with pytest.raises(KortexError, match="without passing the edge"):
             read_assignment(header)
+
+
+def test_plan_refuses_a_body_over_the_limit_that_no_header_announced(snapshot: Snapshot) -> None:
+    """The limit is exact, whatever the transport let through."""
+    body = f'{{"model":"gpt-4",{MESSAGES},"user":"{"u" * 1024}"}}'.encode()
+    with pytest.raises(KortexError, match="the limit is 1024") as caught:
+        plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0)
+    assert caught.value.status == 413

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from extproc.bootstrap.system_roots import find_system_roots
-from extproc.config.load import Loaded, load
+from extproc.config.load import ConfigError, Loaded, load
 from extproc.providers.registry import SETTINGS
 from extproc.server.zero_config import ZeroConfig, complete_url, configure_from_environment
 from tests.fakes import FakeProvider, Status, closed_port
@@ -218,6 +218,14 @@ async def test_provider_is_left_out_when_its_address_is_none(environment: dict[s
     assert list(written(made)["backends"]) == ["demo"]
     assert made.notes[0].startswith(reason)
     assert KEY not in repr(made)
+
+
+async def test_wrong_address_is_told_by_its_variable() -> None:
+    """Both at once; there is no file and no line."""
+    with pytest.raises(ConfigError) as caught:
+        await configure({"KORTEX_LISTEN": "8080", "KORTEX_ADMIN": "nowhere"})
+    assert [problem.path for problem in caught.value.problems] == ["KORTEX_LISTEN", "KORTEX_ADMIN"]
+    assert "'8080' is not an address" in str(caught.value)
 
 
 async def test_addresses_are_those_of_the_environment() -> None:

@@ -1,0 +1,5 @@
+"""Anthropic's Messages API, as spoken by Anthropic and, for Claude, by Bedrock and Vertex."""
+
+from extproc.dialects.anthropic.translator import AnthropicTranslator
+
+__all__ = ["AnthropicTranslator"]

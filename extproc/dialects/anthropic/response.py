@@ -1,0 +1,185 @@
+"""A message → a chat completion, in the pieces that whole and streamed replies share.
+
+https://platform.claude.com/docs/en/api/messages/create and https://platform.openai.com/docs/api-reference/chat/object
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from extproc.dialects.anthropic.errors import in_band_error
+from extproc.dialects.anthropic.thoughts import Thoughts, detail
+from extproc.dialects.base import ClientReply, GarbledReply, UpstreamReply
+from extproc.openai.call import Call
+from extproc.openai.usage import Usage, usage_fields
+
+Json = dict[str, Any]
+
+THINKING: Final = frozenset({"thinking", "redacted_thinking"})
+# https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons
+_FINISH: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    # The turn is unfinished, which "length" says and "stop" would deny.
+    "pause_turn": "length",
+}
+_COUNTS: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_NO_EXPLANATION: Final = "The model's provider declined to answer this request."
+
+
+def decode_message(reply: UpstreamReply, call: Call) -> ClientReply:
+    """A successful whole reply. Raises UpstreamError when it carries an error, GarbledReply when it is no message."""
+    message = _parse(reply.body)
+    error = in_band_error(message)
+    if error is not None:
+        raise error
+    if not isinstance(message.get("content"), list):
+        raise GarbledReply("The provider's reply has no array 'content'.")
+    try:
+        return _completion(message, call)
+    except (AttributeError, TypeError) as error_in_shape:
+        raise GarbledReply("The provider's reply is of an unexpected shape.") from error_in_shape
+
+
+def _completion(message: Json, call: Call) -> ClientReply:
+    model = message.get("model")
+    served = model if isinstance(model, str) else None
+    counts: dict[str, int] = {}
+    add_counts(counts, message.get("usage"))
+    usage = read_counts(counts)
+    body: Json = {
+        "id": message.get("id"),
+        "object": "chat.completion",
+        "created": call.created,
+        "model": call.model,
+        "choices": [
+            {
+                "index": 0,
+                "message": _assistant(message["content"], message, served or call.model),
+                "logprobs": None,
+                "finish_reason": finish_reason(message.get("stop_reason")),
+            }
+        ],
+    }
+    if usage is not None:
+        body["usage"] = usage_fields(usage)
+    return ClientReply(body=orjson.dumps(body), usage=usage, model=served)
+
+
+def finish_reason(stop_reason: Any) -> str:
+    """OpenAI's word for why it ended; a reason not known yet is an end like any other."""
+    return _FINISH.get(stop_reason, "stop")
+
+
+def refusal(message: Mapping[str, Any]) -> str | None:
+    """The sentence for ``message.refusal``; None when the model did not refuse. Takes a message or its delta."""
+    if message.get("stop_reason") != "refusal":
+        return None
+    details = message.get("stop_details")
+    explanation = details.get("explanation") if isinstance(details, dict) else None
+    return explanation if isinstance(explanation, str) and explanation else _NO_EXPLANATION
+
+
+def annotation(citation: Any, start: int, end: int) -> Json | None:
+    """A citation as an annotation of the text from ``start`` to ``end``, in characters.
+
+    None for one of a document: OpenAI's chat completions have a place for web pages only.
+    """
+    if not isinstance(citation, dict) or citation.get("type") != "web_search_result_location":
+        return None
+    page = {"url": citation.get("url"), "title": citation.get("title") or ""}
+    return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **page}}
+
+
+def add_counts(counts: dict[str, int], usage: Any) -> None:
+    """Take a ``usage`` object in. Its numbers are totals so far, in a stream too; an absent one stays as it was.
+
+    https://platform.claude.com/docs/en/build-with-claude/streaming#event-types
+    """
+    if not isinstance(usage, dict):
+        return
+    details = usage.get("output_tokens_details")
+    thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
+    for name, value in (*((name, usage.get(name)) for name in _COUNTS), ("thinking_tokens", thinking)):
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            counts[name] = max(value, counts.get(name, 0))
+
+
+def read_counts(counts: Mapping[str, int]) -> Usage | None:
+    """Anthropic's ``input_tokens`` are those neither read from nor written to the cache; ours are all of them."""
+    if "input_tokens" not in counts or "output_tokens" not in counts:
+        return None
+    read, written = counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens")
+    return Usage(
+        input=counts["input_tokens"] + (read or 0) + (written or 0),
+        output=counts["output_tokens"],
+        cached_input=read,
+        cache_write=written,
+        reasoning=counts.get("thinking_tokens"),
+    )
+
+
+def tool_call(block: Mapping[str, Any], identifier: str, arguments: str) -> Json:
+    """A ``tool_use`` block as one of ``tool_calls``."""
+    function = {"name": block.get("name", ""), "arguments": arguments}
+    return {"id": identifier, "type": "function", "function": function}
+
+
+def arguments_text(value: Any) -> str:
+    """A tool's input as JSON text; integers of any length stay what they are."""
+    return json.dumps(value or {}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _assistant(blocks: list[Json], message: Json, model: str) -> Json:
+    thoughts = Thoughts(model)
+    text = ""
+    reasoning: list[str] = []
+    details: list[Json] = []
+    calls: list[Json] = []
+    annotations: list[Json] = []
+    for block in blocks:
+        kind = block.get("type")
+        if kind == "text":
+            start, text = len(text), text + str(block.get("text", ""))
+            thoughts.write(text[start:])
+            found = (annotation(citation, start, len(text)) for citation in block.get("citations") or ())
+            annotations += [cited for cited in found if cited]
+        elif kind in THINKING:
+            thoughts.think(block)
+            reasoning.append(str(block.get("thinking", "")))
+            details.append(detail(block))
+        elif kind == "tool_use":
+            identifier = thoughts.call_id(str(block.get("id", "")))
+            calls.append(tool_call(block, identifier, arguments_text(block.get("input"))))
+    refused = refusal(message)
+    written: Json = {"role": "assistant", "content": text if text or not (calls or refused) else None}
+    written["refusal"] = refused
+    if any(reasoning):
+        written["reasoning_content"] = "".join(reasoning)
+    if details:
+        written["reasoning_details"] = details
+    if calls:
+        written["tool_calls"] = calls
+    if annotations:
+        written["annotations"] = annotations
+    return written
+
+
+def _parse(body: bytes) -> Json:
+    try:
+        # orjson makes a float of an integer with more than 64 bits, and only a tool's input may hold one.
+        message = json.loads(body) if b'"tool_use"' in body else orjson.loads(body)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        what = "an empty body" if not body.strip() else "a body that is not a JSON object"
+        raise GarbledReply(f"The provider answered with {what}.")
+    return message

@@ -1,0 +1,132 @@
+"""The attempt's ext_proc stream: wherever it ends, the attempt that it began is recorded once, and how it ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from extproc.config.load import load
+from extproc.errors import KortexError
+from extproc.exchange.assignment import Assignment
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.outcome import Outcome
+from extproc.exchange.snapshot import Snapshot, compile_snapshot
+from extproc.exchange.verdict import Reason
+from extproc.headers import ASSIGNMENT
+from extproc.openai.call import Operation
+from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.providers.registry import PROVIDERS, SETTINGS
+from extproc.server.attempt_stream import AttemptStream
+from extproc.server.seams import Context
+
+CONFIG = b"""
+backends:
+  named: {provider: custom, url: "http://provider.test", model: inner}
+  plain: {provider: custom, url: "http://provider.test"}
+routes:
+  named: {models: [named], defaultBackend: {name: named}}
+  plain: {models: [plain], defaultBackend: {name: plain}}
+"""
+BODY = b'{"model":"named","messages":[{"role":"user","content":"x"}]}'
+ANSWER = b'{"model":"inner","choices":[]}'
+
+
+class Recorder:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.outcomes: list[Outcome] = []
+
+    def refused(self, error: KortexError) -> None:
+        raise AssertionError(error)
+
+    def begun(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+
+    def ended(self, outcome: Outcome, request_id: str | None) -> None:
+        self.outcomes.append(outcome)
+
+
+class Envoy:
+    """The other end of the stream: sends these messages, then ends it."""
+
+    def __init__(self, *messages: ProcessingRequest) -> None:
+        self._messages = deque(messages)
+        self.received: list[ProcessingResponse] = []
+
+    async def read(self) -> Any:
+        return self._messages.popleft() if self._messages else grpc.aio.EOF
+
+    async def write(self, message: bytes) -> None:
+        self.received.append(ProcessingResponse.FromString(message))
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    """One config, compiled."""
+    config = load(CONFIG, SETTINGS).config
+    credentials = dict.fromkeys(config.backends, lambda: None)
+    return compile_snapshot(config, number=1, loaded_at=0.0, providers=PROVIDERS, credentials=credentials)
+
+
+def request_headers(model: str) -> ProcessingRequest:
+    """The client's, with what arrival added."""
+    assignment = Assignment(
+        operation=Operation.CHAT,
+        asked=model,
+        model=model,
+        stream=False,
+        include_usage=False,
+        route=model,
+        plan=(model,),
+        retries=0,
+        try_ms=60_000,
+        idle_ms=60_000,
+        arrived_ms=0,
+        deadline_ms=None,
+    )
+    message = ProcessingRequest()
+    message.request_headers.headers.headers.add(key=ASSIGNMENT, raw_value=assignment.to_header())
+    return message
+
+
+REQUEST_BODY = ProcessingRequest(request_body={"body": BODY, "end_of_stream": True})
+REPLY_HEADERS = ProcessingRequest(
+    response_headers={"headers": {"headers": [{"key": ":status", "raw_value": b"200"}]}},
+)
+REPLY_PART = ProcessingRequest(response_body={"body": ANSWER[:9]})
+REPLY_END = ProcessingRequest(response_body={"body": ANSWER[9:], "end_of_stream": True})
+SO_FAR = [request_headers("named"), REQUEST_BODY, REPLY_HEADERS, REPLY_PART, REPLY_END]
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "reason"),
+    [
+        pytest.param("named", SO_FAR[:1], Reason.CLIENT_GONE, id="before-the-body"),
+        pytest.param("named", SO_FAR[:2], Reason.CLIENT_GONE, id="before-the-reply"),
+        pytest.param("named", SO_FAR[:3], Reason.RESET, id="after-the-replys-headers"),
+        pytest.param("named", SO_FAR[:4], Reason.RESET, id="within-the-reply"),
+        pytest.param("named", SO_FAR, None, id="after-the-reply"),
+        pytest.param("plain", [request_headers("plain")], Reason.CLIENT_GONE, id="without-need-of-the-body"),
+    ],
+)
+async def test_attempt_is_recorded_once_wherever_its_stream_ends(
+    snapshot: Snapshot, model: str, messages: list[ProcessingRequest], reason: Reason | None
+) -> None:
+    """Else the count of attempts in flight would never come back to zero."""
+    recorder, envoy = Recorder(), Envoy(*messages)
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0]).serve()
+    assert len(recorder.attempts) == 1
+    assert [outcome.reason for outcome in recorder.outcomes] == [reason]
+
+
+async def test_foreign_request_begins_no_attempt(snapshot: Snapshot) -> None:
+    """It did not pass the edge: it is refused, and nothing is recorded."""
+    recorder, envoy = Recorder(), Envoy(ProcessingRequest(request_headers={}))
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["plain"].targets[0]).serve()
+    assert [message.immediate_response.status.code for message in envoy.received] == [500]
+    assert (recorder.attempts, recorder.outcomes) == ([], [])
