@@ -27,7 +27,7 @@ run: $(RUN_STAMP) ## start the gateway on http://127.0.0.1:8080
 
 .PHONY: test
 test: $(TEST_STAMP) ## run every test
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --ignore=tests/bench tests $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --ignore=tests/bench tests $(ARGS)
 
 # Two at least, so that tests that only pass alone are found out; four at most: each may own an Envoy.
 TEST_WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -gt 4 ] && n=4; echo $$n)
@@ -41,7 +41,7 @@ check: $(TEST_STAMP) ## lint, format, types and import contracts
 
 .PHONY: coverage
 coverage: $(TEST_STAMP) ## run the tests and list the branches that none of them takes
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --ignore=tests/bench --cov --cov-report=term-missing tests $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --ignore=tests/bench --cov --cov-report=term-missing tests $(ARGS)
 
 .PHONY: golden
 golden: $(TEST_STAMP) ## rewrite the golden files from what the code does now; review the diff

@@ -7,7 +7,8 @@
     │   ├── ModelNotFound               404 invalid_request_error / model_not_found
     │   ├── PathNotFound                404 invalid_request_error / unknown_url
     │   ├── MethodNotAllowed            405 invalid_request_error / method_not_supported
-    │   └── BodyTooLarge                413 invalid_request_error / request_too_large
+    │   ├── BodyTooLarge                413 invalid_request_error / request_too_large
+    │   └── HeadersTooLarge             431 invalid_request_error / headers_too_large
     ├── GatewayError                Kortex could not do its own part
     │   ├── InternalError               500 server_error / internal_error
     │   └── CredentialUnavailable       503 server_error / credential_unavailable
@@ -80,6 +81,13 @@ class BodyTooLarge(ClientError):
 
     status = 413
     code = "request_too_large"
+
+
+class HeadersTooLarge(ClientError):
+    """The request's headers are more, or larger, than the gateway takes."""
+
+    status = 431
+    code = "headers_too_large"
 
 
 class GatewayError(KortexError):

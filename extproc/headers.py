@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+# What a client may send. Envoy's own limits are wider, for they hold for what arrival adds, too.
+MOST_HEADERS: Final = 100
+LARGEST_HEADERS: Final = 96 << 10
+
 REQUEST_ID: Final = "x-request-id"
 
 # Set on replies, for the client and its logs.
@@ -48,14 +52,16 @@ def is_secret(name: str) -> bool:
 class Headers(Mapping[str, str]):
     """An immutable multi-map with lower-case names. ``headers[name]`` joins repeated values with ", " (RFC 9110, 5.3).
 
-    Its repr shows ``***`` for credentials.
+    ``lines`` is how many there were before that. Its repr shows ``***`` for credentials.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_values", "lines")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         values: dict[str, str] = {}
+        self.lines = 0
         for name, value in pairs:
+            self.lines += 1
             key = name.lower()
             values[key] = f"{values[key]}, {value}" if key in values else value
         self._values = values

@@ -48,9 +48,9 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from extproc.bootstrap.addresses import listening_address
 from extproc.bootstrap.clusters import NOWHERE
 from extproc.bootstrap.limits import (
+    ENVOY_HEADERS_KIB,
+    ENVOY_MOST_HEADERS,
     FOREVER,
-    HEADERS_KIB,
-    MOST_HEADERS,
     client_body,
     client_buffer,
     client_window,
@@ -128,10 +128,10 @@ def _connection_manager(snapshot: Snapshot) -> HttpConnectionManager:
         merge_slashes=True,
         # Arrival reads the path itself, and a model's name may hold %2F.
         path_with_escaped_slashes_action=HttpConnectionManagerPathWithEscapedSlashesAction.KEEP_UNCHANGED,
-        max_request_headers_kb=HEADERS_KIB,
+        max_request_headers_kb=ENVOY_HEADERS_KIB,
         common_http_protocol_options=HttpProtocolOptions(
             idle_timeout=_CLIENT_IDLE,
-            max_headers_count=MOST_HEADERS,
+            max_headers_count=ENVOY_MOST_HEADERS,
             # A server behind may take x_y for x-y; no client of an API that has no such header means anything by one.
             headers_with_underscores_action=HttpProtocolOptionsHeadersWithUnderscoresAction.DROP_HEADER,
         ),

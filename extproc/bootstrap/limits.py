@@ -10,6 +10,7 @@ from envoy_data_plane.envoy.config.core.v3 import TcpKeepalive
 
 from extproc.config.gateway import Gateway
 from extproc.exchange.snapshot import Snapshot
+from extproc.headers import LARGEST_HEADERS, MOST_HEADERS
 
 FOREVER: Final = timedelta(0)
 """How Envoy writes "no limit" where it has a timeout."""
@@ -17,8 +18,9 @@ FOREVER: Final = timedelta(0)
 CONNECTION_BUFFER: Final = 1 << 20
 """Bytes a connection may hold before its sender is slowed down; no limit for whole requests."""
 
-HEADERS_KIB: Final = 96
-MOST_HEADERS: Final = 100
+ENVOY_HEADERS_KIB: Final = (LARGEST_HEADERS >> 10) + 32
+ENVOY_MOST_HEADERS: Final = MOST_HEADERS + 64
+"""Envoy checks again after each change of the headers; arrival refuses what is over the limits clients are told."""
 
 MESSAGE_TIMEOUT: Final = timedelta(seconds=30)
 """For one answer of a worker. A worker answers within milliseconds; this bounds the harm of one that hangs."""

@@ -31,12 +31,20 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.google.protobuf import Struct
 
-from extproc.bootstrap.limits import HEADERS_KIB, MOST_HEADERS
 from extproc.bootstrap.trail_filter import METADATA, TRIED
 from extproc.bootstrap.typed_config import packed
 from extproc.config.gateway import Gateway
 from extproc.exchange.verdict import Reason
-from extproc.headers import ATTEMPTS, FAILOVER, LOCAL_DETAILS_PREFIX, LOCAL_REPLY, OUTCOME, REQUEST_ID
+from extproc.headers import (
+    ATTEMPTS,
+    FAILOVER,
+    LARGEST_HEADERS,
+    LOCAL_DETAILS_PREFIX,
+    LOCAL_REPLY,
+    MOST_HEADERS,
+    OUTCOME,
+    REQUEST_ID,
+)
 
 _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
@@ -142,7 +150,7 @@ def _by_status(gateway: Gateway) -> dict[int, _Wording]:
             code="request_too_large",
         ),
         431: _Wording(
-            message=f"The request headers are larger than {HEADERS_KIB} KiB, or more than {MOST_HEADERS}.",
+            message=f"The request headers are larger than {LARGEST_HEADERS >> 10} KiB, or more than {MOST_HEADERS}.",
             type=_INVALID,
             code="headers_too_large",
         ),

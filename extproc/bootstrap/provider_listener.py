@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from envoy_data_plane.envoy.config.core.v3 import HttpProtocolOptions
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener, ListenerInternalListenerConfig
 from envoy_data_plane.envoy.config.route.v3 import (
     DirectResponseAction,
@@ -25,7 +26,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 
 from extproc.bootstrap.clusters import provider_cluster_name
-from extproc.bootstrap.limits import CONNECTION_BUFFER, FOREVER, HEADERS_KIB, provider_body
+from extproc.bootstrap.limits import CONNECTION_BUFFER, ENVOY_HEADERS_KIB, ENVOY_MOST_HEADERS, FOREVER, provider_body
 from extproc.bootstrap.local_replies import provider_replies
 from extproc.bootstrap.processor import attempt_filter
 from extproc.bootstrap.typed_config import packed
@@ -56,7 +57,8 @@ def provider_listener(target: Target, gateway: Gateway) -> Listener:
         # A reply that broke off ends at once. Only over a real network does closing need a moment to be heard.
         delayed_close_timeout=FOREVER,
         # What arrival adds must fit on top of what a client may send.
-        max_request_headers_kb=2 * HEADERS_KIB,
+        max_request_headers_kb=2 * ENVOY_HEADERS_KIB,
+        common_http_protocol_options=HttpProtocolOptions(max_headers_count=2 * ENVOY_MOST_HEADERS),
     )
     connection_manager = Filter(name="envoy.filters.network.http_connection_manager", typed_config=packed(manager))
     return Listener(

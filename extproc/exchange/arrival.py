@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from extproc.errors import (
     BodyTooLarge,
+    HeadersTooLarge,
     InvalidRequest,
     MethodNotAllowed,
     ModelNotFound,
@@ -23,6 +24,8 @@ from extproc.headers import (
     ENVOY_PER_TRY_TIMEOUT_MS,
     ENVOY_TIMEOUT_MS,
     INTERNAL_PREFIXES,
+    LARGEST_HEADERS,
+    MOST_HEADERS,
     Headers,
 )
 from extproc.openai.call import OPERATION_PATHS, Call, Operation, read_call
@@ -57,6 +60,7 @@ class Planned:
 
 def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | None:
     """Judge a request by its headers. None: its body is needed. Raises ClientError."""
+    _check_headers(headers)
     method = headers.get(":method", "")
     path = headers.get(":path", "").partition("?")[0]
     if path in OPERATION_PATHS:
@@ -162,6 +166,13 @@ def _request_headers(assignment: Assignment, plan: Plan) -> tuple[tuple[str, byt
     )
 
 
+def _check_headers(headers: Headers) -> None:
+    size = sum(map(len, headers)) + sum(map(len, headers.values()))
+    if headers.lines > MOST_HEADERS or size > LARGEST_HEADERS:
+        message = f"The request headers are larger than {LARGEST_HEADERS >> 10} KiB, or more than {MOST_HEADERS}."
+        raise HeadersTooLarge(message)
+
+
 def _check_framing(headers: Headers, *, has_body: bool, limit: int) -> None:
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
@@ -184,7 +195,7 @@ def _models(path: str, snapshot: Snapshot) -> Answer:
     if path == _MODELS:
         return Answer(status=200, body=model_list_body(snapshot.models, created=created))
     name = unquote(path.removeprefix(f"{_MODELS}/"))
-    plan = snapshot.plan(name)
+    plan = snapshot.plan(name) if name.isprintable() else None
     if plan is None:
         raise _model_not_found(name)
     return Answer(status=200, body=model_body(name, created=created, owner=plan.targets[0].provider.name))

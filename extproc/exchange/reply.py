@@ -185,8 +185,8 @@ class Reply:
         elif elapsed_ms >= self._attempt.assignment.try_ms:
             self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last)
         elif self.has_headers:
-            # Most likely the provider cut its reply short; the edge then asks the next backend.
-            self._conclude(now, status=None, verdict=judge_reason(Reason.RESET), final=self._attempt.last)
+            # The provider cut its reply short, and the edge asks the next backend; or the client left just then.
+            self._conclude(now, status=None, verdict=judge_reason(Reason.INTERRUPTED), final=self._attempt.last)
         else:
             self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True)
 

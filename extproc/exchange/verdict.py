@@ -33,7 +33,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     CLIENT_GONE = "client_gone"
     INTERRUPTED = "interrupted"
-    """A stream under way ended with its connection: Envoy does not tell whether the client or the provider left."""
+    """A reply under way ended with its connection: Envoy does not tell whether the client or the provider left."""
 
 
 MISCONFIGURED: Final = frozenset({Reason.UNAUTHORIZED, Reason.NOT_FOUND})

@@ -61,6 +61,10 @@ class AttemptStream:
     def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._expiry is not None:
+            # Its words may come too late for Envoy, and then there is nobody left to tell.
+            self._expiry.add_done_callback(_note)
+            self._expiry.cancel()
         if self._attempt is None:
             return
         if self._outcome is None:
@@ -207,3 +211,9 @@ class AttemptStream:
 
     def _log_bug(self) -> None:
         _LOG.exception("attempt failed", extra={"request_id": self._headers.get(REQUEST_ID)})
+
+
+def _note(task: asyncio.Task[None]) -> None:
+    """Look at how a task ended, so that asyncio does not complain that nobody did."""
+    if not task.cancelled():
+        task.exception()

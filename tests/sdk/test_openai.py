@@ -30,7 +30,7 @@ MESSAGES: list[ChatCompletionMessageParam] = [
 
 def tool(name: str) -> ChatCompletionToolParam:
     """A tool to call."""
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    parameters: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     return {"type": "function", "function": {"name": name, "description": name, "parameters": parameters}}
 
 
