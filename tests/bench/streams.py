@@ -43,6 +43,8 @@ async def _client(authority: str, model: str, each: int) -> Streams:
             if call >= 0:  # the first one of all opened connections on its way
                 first.append((tokens[0][0] - sent) / 1e9)
                 transits += [(arrived - written) / 1e9 for arrived, written in tokens]
+    except asyncio.IncompleteReadError as error:
+        raise WrongReply(f"the connection was lost after {error.partial!r}") from None
     finally:
         writer.close()
     return Streams(first=first, transits=transits)
