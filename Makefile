@@ -57,14 +57,16 @@ protos: $(TEST_STAMP) ## compile protos/ into extproc/pb
 
 # Everything is resolved first and the runtime after it, held to the same versions, so that one environment can hold both.
 # The pins in place are kept where they still fit; UPGRADE=1 takes the newest.
+# Extras stay in the pins: without them pip before 23.3 looks for the newest `coverage[toml]` and stops at its missing hash.
 .PHONY: lock
 lock: ## resolve pyproject.toml into the two lock files (UPGRADE=1: to the newest versions)
 	@$(find_python); "$$python" -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION)
 	$(UV_COMPILE) --group build --group dev --output-file requirements-dev.lock
 	$(UV_COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock
+	$(UV_COMPILE) --group bench --output-file requirements-bench.lock
 
-UV_COMPILE = $(VENV)-lock/bin/uv --quiet pip compile pyproject.toml --universal --generate-hashes \
+UV_COMPILE = $(VENV)-lock/bin/uv --quiet pip compile pyproject.toml --universal --generate-hashes --no-strip-extras \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean
