@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from extproc.admission.caller import ANONYMOUS, Caller
 from extproc.errors import InternalError
 from extproc.openai.call import Call, Operation
 
@@ -33,6 +34,13 @@ class Assignment:
     """Refuse a call of which the provider's format would lose something."""
     carries: bool = False
     """See ``extproc.openai.tool_call_id``."""
+    caller: Caller = ANONYMOUS
+    rule: str | None = None
+    """The route's rule that matched; None where its default backend was chosen."""
+    experiments: tuple[str, ...] = ()
+    """``name=variant`` of each experiment that the request is part of."""
+    decision: str | None = None
+    """The id under which the choice of the plan is explained."""
 
     def to_header(self) -> bytes:
         """Compact JSON; control characters cannot occur in it."""
@@ -57,6 +65,9 @@ def read_assignment(header: str | None) -> Assignment:
         fields = orjson.loads(header or "")
         fields["operation"] = Operation(fields["operation"])
         fields["plan"] = tuple(fields["plan"])
+        fields["experiments"] = tuple(fields["experiments"])
+        caller = fields["caller"]
+        fields["caller"] = Caller(**caller | {"tags": tuple(caller["tags"])})
         return Assignment(**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         message = "A provider listener was reached without passing the edge listener."

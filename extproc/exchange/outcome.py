@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from extproc.admission.caller import Caller
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.verdict import Reason, Verdict
 from extproc.openai.call import Operation
@@ -21,6 +22,10 @@ class Outcome:
     backend: str
     provider: str
     route: str
+    rule: str | None
+    experiments: tuple[str, ...]
+    decision: str | None
+    caller: Caller
     operation: Operation
     stream: bool
     asked: str
@@ -61,6 +66,10 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         backend=attempt.target.backend,
         provider=attempt.target.provider.name,
         route=assignment.route,
+        rule=assignment.rule,
+        experiments=assignment.experiments,
+        decision=assignment.decision,
+        caller=assignment.caller,
         operation=assignment.operation,
         stream=assignment.stream,
         asked=assignment.asked,

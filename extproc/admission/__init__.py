@@ -1,0 +1,1 @@
+"""May it proceed? Who is calling, and what that caller may still use."""
