@@ -31,6 +31,7 @@ from extproc.headers import (
 from extproc.openai.call import OPERATION_PATHS, Call, Operation, read_call
 from extproc.openai.features import Support, support_for, used_features
 from extproc.openai.models import model_body, model_list_body
+from extproc.routing.health import NOTHING_SEEN, BackendStates
 
 _MODELS: Final = "/v1/models"
 _JSON: Final = (("content-type", "application/json"),)
@@ -52,6 +53,7 @@ class Planned:
     """Where the request goes: ``targets`` are Envoy's cluster names in the order of the attempts."""
 
     targets: tuple[str, ...]
+    backends: tuple[str, ...]
     set_headers: tuple[tuple[str, bytes], ...]
     remove_headers: tuple[str, ...]
     plan: Plan
@@ -77,7 +79,9 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
     raise PathNotFound(_unknown_path(method, path))
 
 
-def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float]) -> Planned:
+def plan_call(
+    headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float], states: BackendStates = NOTHING_SEEN
+) -> Planned:
     """Decide by the body. ``now`` gives Unix seconds. Raises ClientError."""
     path = headers.get(":path", "").partition("?")[0]
     limit = snapshot.config.gateway.body_limit
@@ -95,6 +99,8 @@ def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callabl
         raise UnsupportedFeature(message, param="model")
     if call.operation is Operation.CHAT:
         targets = _able(targets, fields, plan, call.model)
+    # Who is down is asked last, never not at all: it may be up again, and there may be nobody else.
+    targets = tuple(sorted(targets, key=lambda target: not states.state(target.backend).available))
     arrived_ms = int(now() * 1_000)
     assignment = Assignment(
         operation=call.operation,
@@ -114,6 +120,7 @@ def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callabl
     )
     return Planned(
         targets=tuple(target.name for target in targets),
+        backends=assignment.plan,
         set_headers=_request_headers(assignment, plan),
         remove_headers=tuple(
             name for name in headers if name.startswith(INTERNAL_PREFIXES) and name not in _SET_BY_ARRIVAL

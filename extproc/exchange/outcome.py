@@ -41,6 +41,8 @@ class Outcome:
     duration_ms: float
     request_ms: float
     """From the request's arrival at the edge to the end of this attempt."""
+    retry_after: str | None = None
+    """What the provider said in its header of that name when it failed."""
 
     @property
     def reason(self) -> Reason | None:
@@ -59,6 +61,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
     usage: Usage | None = None,
     served_model: str | None = None,
     first_event_at: float | None = None,
+    retry_after: str | None = None,
 ) -> Outcome:
     """The outcome of an attempt that ends at ``now``, on the clock it was started by (seconds)."""
     assignment = attempt.assignment
@@ -84,4 +87,5 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         first_event_ms=None if first_event_at is None else (first_event_at - attempt.started) * 1_000,
         duration_ms=(now - attempt.started) * 1_000,
         request_ms=now * 1_000 - assignment.arrived_ms,
+        retry_after=retry_after,
     )

@@ -287,7 +287,7 @@ class Reply:
         attempts = (*self._attempt.before, summary)
         shown = error if moves_on else final_error(error, attempts)
         body = error_body(shown, attempts)
-        self._conclude(now, status=shown.status, verdict=verdict, final=not moves_on)
+        self._conclude(now, status=shown.status, verdict=verdict, final=not moves_on, retry_after=error.retry_after)
         fields = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
@@ -329,7 +329,14 @@ class Reply:
         )
 
     def _conclude(
-        self, now: float, *, status: int | None, final: bool, verdict: Verdict | None = None, usage: Usage | None = None
+        self,
+        now: float,
+        *,
+        status: int | None,
+        final: bool,
+        verdict: Verdict | None = None,
+        usage: Usage | None = None,
+        retry_after: str | None = None,
     ) -> None:
         tries = self._head.get(ENVOY_ATTEMPT_COUNT, "")
         self.outcome = conclude(
@@ -342,4 +349,5 @@ class Reply:
             usage=usage,
             served_model=self._served_model,
             first_event_at=self.first_event_at,
+            retry_after=retry_after,
         )

@@ -46,3 +46,12 @@ class BackendStates(Protocol):
 
     def state(self, backend: str) -> BackendState:
         """``UNKNOWN`` for a backend without history."""
+
+
+class _NothingSeen:
+    def state(self, backend: str) -> BackendState:  # noqa: ARG002 - the same for all
+        return UNKNOWN
+
+
+NOTHING_SEEN: Final[BackendStates] = _NothingSeen()
+"""The states of backends that nobody has called yet."""

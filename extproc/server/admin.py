@@ -1,4 +1,4 @@
-"""The admin listener, for operators: ``/healthz``, ``/readyz``, ``/config``, ``/metrics`` and ``/metrics/envoy``."""
+"""The admin listener, for operators: ``/healthz``, ``/readyz``, ``/config``, ``/backends``, ``/metrics`` …"""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Operated:
     """What operators look at.
 
-    ``ready`` gives each condition of readiness by name; ``describe`` is JSON-ready and holds no secret; ``registry`` is
-    collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody else's.
+    ``ready`` gives each condition of readiness by name; ``describe`` and ``backends`` are JSON-ready, without secrets;
+    ``registry`` is collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody
+    else's.
     """
 
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     describe: Callable[[], Mapping[str, Any]]
+    backends: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
     envoy: Callable[[], Awaitable[str]] | None
 
@@ -52,6 +54,9 @@ def admin_application(operated: Operated) -> Starlette:
 
     async def config(_: Request) -> Response:
         return _json(operated.describe())
+
+    async def backends(_: Request) -> Response:
+        return _json(operated.backends())
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -71,6 +76,7 @@ def admin_application(operated: Operated) -> Starlette:
         "/healthz": healthz,
         "/readyz": readyz,
         "/config": config,
+        "/backends": backends,
         "/metrics": metrics,
         "/metrics/envoy": metrics_of_envoy,
     }

@@ -12,6 +12,7 @@ from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.snapshot import Snapshot, Target
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.routing.health import BackendStates
 
 Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
 
@@ -33,6 +34,13 @@ class Recorder(Protocol):
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         """The attempt is over."""
+
+
+class Board(BackendStates, Protocol):
+    """What is known of the backends, and who must hear of a plan."""
+
+    def planned(self, backend: str) -> None:
+        """A plan begins with this backend."""
 
 
 class Current(Protocol):

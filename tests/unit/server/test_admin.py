@@ -40,6 +40,7 @@ class Gateway:
         return Operated(
             ready=self.ready,
             describe=lambda: self.description,
+            backends=lambda: {"backends": {"a": {"circuit": "open", "reason": "timeout"}}},
             registry=self.registry,
             envoy=self.envoy if with_envoy else None,
         )
@@ -54,6 +55,13 @@ class Gateway:
 def gateway() -> Gateway:
     """Everything in order."""
     return Gateway()
+
+
+async def test_backends_are_shown_with_their_states(gateway: Gateway) -> None:
+    """As the board has them."""
+    async with gateway.client() as client:
+        shown = (await client.get("/backends")).json()
+    assert shown == {"backends": {"a": {"circuit": "open", "reason": "timeout"}}}
 
 
 async def test_alive_is_said_whatever_else_is_wrong(gateway: Gateway) -> None:
