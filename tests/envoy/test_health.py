@@ -25,7 +25,11 @@ backends:
   served: {{provider: vllm, url: "{a}", healthCheck: {{interval: 100ms, failureThreshold: 2}}}}
   narrow: {{provider: custom, url: "{a}", maxConcurrency: 2}}
 routes:
-  pair: {{models: [pair], defaultBackend: {{name: first}}, fallback: {{backends: [second]}}, retries: {{backoff: 10ms}}}}
+  pair:
+    models: [pair]
+    defaultBackend: {{name: first}}
+    fallback: {{backends: [second]}}
+    retries: {{backoff: 10ms}}
   alone: {{models: [alone], defaultBackend: {{name: alone}}, retries: {{perBackend: 0}}}}
   served: {{models: [served], defaultBackend: {{name: served}}, fallback: {{backends: [second]}}}}
   narrow: {{models: [narrow], defaultBackend: {{name: narrow}}, fallback: {{backends: [second]}}}}
