@@ -49,7 +49,7 @@ async def _watched(watch: HealthWatch, snapshot: Snapshot, done: Callable[[], bo
     task = asyncio.create_task(watch.run(lambda: snapshot))
     try:
         async with asyncio.timeout(10):
-            while not done():
+            while not done():  # noqa: ASYNC110 - the board has no event
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()
