@@ -8,6 +8,7 @@ from pydantic import Field, SerializeAsAny
 
 from extproc.config.backends import Backend
 from extproc.config.health import CircuitBreaker
+from extproc.config.prices import Unpriced
 from extproc.config.routes import Retries, Route, Timeouts
 from extproc.config.scalars import Duration, ListenAddress, Model, Name, Size
 
@@ -51,6 +52,8 @@ class Gateway(Model):
     """Defaults for every route."""
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     """Defaults for every backend."""
+    unpriced: Unpriced = "allow"
+    """What becomes of calls for a model whose price nobody knows: `allow`, `reject`, or a price for all of them."""
     access_log: bool = True
     """One JSON line per attempt on standard output."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
