@@ -4,6 +4,7 @@
     ├── ClientError                 the request cannot be served as it stands
     │   ├── InvalidRequest              400 invalid_request_error
     │   ├── UnsupportedFeature          400 invalid_request_error / unsupported_feature
+    │   ├── ModelUnpriced               400 invalid_request_error / model_unpriced
     │   ├── ModelNotFound               404 invalid_request_error / model_not_found
     │   ├── PathNotFound                404 invalid_request_error / unknown_url
     │   ├── MethodNotAllowed            405 invalid_request_error / method_not_supported
@@ -49,6 +50,12 @@ class UnsupportedFeature(ClientError):
     """No backend of the model can do what the request needs."""
 
     code = "unsupported_feature"
+
+
+class ModelUnpriced(ClientError):
+    """Nobody knows what the model costs, and the operator wants no such calls."""
+
+    code = "model_unpriced"
 
 
 class ModelNotFound(ClientError):

@@ -17,6 +17,7 @@ from extproc.errors import (
     UnsupportedFeature,
 )
 from extproc.exchange.assignment import Assignment
+from extproc.exchange.pricing import priced
 from extproc.exchange.snapshot import Plan, Snapshot, Target
 from extproc.headers import (
     ASSIGNMENT,
@@ -100,9 +101,11 @@ def plan_call(
         raise UnsupportedFeature(message, param="model")
     if call.operation is Operation.CHAT:
         targets = _able(targets, fields, plan, call.model)
+    arrived = now()
+    targets = priced(targets, plan, call.model, at=arrived)
     # Who is down is asked last, never not at all: it may be up again, and there may be nobody else.
     targets = tuple(sorted(targets, key=lambda target: not states.state(target.backend).available))
-    arrived_ms = int(now() * 1_000)
+    arrived_ms = int(arrived * 1_000)
     assignment = Assignment(
         operation=call.operation,
         asked=call.model,

@@ -10,6 +10,7 @@ from typing import Final
 from extproc.config.backends import Backend
 from extproc.config.load import ConfigError, Problem, load
 from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
+from extproc.exchange.pricing import look_up_prices
 from extproc.exchange.snapshot import Credential, Snapshot, Target, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
 
@@ -20,13 +21,15 @@ RETAINED_SECONDS: Final = 900.0
 def build_snapshot(text: bytes, *, number: int) -> Snapshot:
     """Everything that can be wrong with a config is found here. Raises ConfigError with all of it."""
     loaded = load(text, SETTINGS)
-    return compile_snapshot(
+    snapshot = compile_snapshot(
         loaded.config,
         number=number,
         loaded_at=time.time(),
         providers=PROVIDERS,
         credentials=_read_credentials(loaded.config.backends, os.environ),
     )
+    look_up_prices(snapshot)
+    return snapshot
 
 
 def _read_credentials(backends: Mapping[str, Backend], environment: Mapping[str, str]) -> dict[str, Credential]:
