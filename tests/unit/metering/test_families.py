@@ -77,8 +77,7 @@ def test_every_vocabulary_loads_and_counts(name: str) -> None:
 @pytest.mark.parametrize("name", ["o200k_base", "cl100k_base"])
 def test_no_token_is_longer_than_is_assumed(name: str) -> None:
     """The least number of tokens is told by it, from the vocabulary itself."""
-    data = gzip.decompress(
-        Path(distribution("bpe-openai").locate_file(f"bpe_openai/data/{name}.tiktoken.gz")).read_bytes()
-    )
+    file = str(distribution("bpe-openai").locate_file(f"bpe_openai/data/{name}.tiktoken.gz"))
+    data = gzip.decompress(Path(file).read_bytes())
     longest = max(len(base64.b64decode(line.split()[0])) for line in data.splitlines() if line)
     assert longest <= vocabulary(name).longest
