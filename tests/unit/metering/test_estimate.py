@@ -161,11 +161,14 @@ def test_long_prompt_is_told_from_a_short_one_without_counting(model: str, monke
 @pytest.mark.parametrize("words", [1, 50, 2_000, 60_000])
 def test_threshold_is_where_the_estimate_is(model: str, words: int) -> None:
     """One less is longer, the same is not; for short prompts, long ones, and those that are sampled."""
-    fields = {"messages": [{"role": "user", "content": "every good boy deserves fruit; " * words}]}
+    text = "every good boy deserves fruit; " * words
+    fields = {"messages": [{"role": "user", "content": text}]}
     estimate = estimate_input(fields, Operation.CHAT, model)
     assert longer_than(fields, Operation.CHAT, model, estimate.tokens - 1)
     assert not longer_than(fields, Operation.CHAT, model, estimate.tokens)
-    assert estimate.exact is (model != "claude-opus-5" and words < 10_000 and (words < 2_000 or model == "gpt-4o"))
+    whole = len(text) <= vocabulary(counter_for(model).family.vocabulary).most
+    assert whole is (words < 60_000 and (model, words) != ("mistral-7b", 2_000))
+    assert estimate.exact is (whole and model != "claude-opus-5")
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "llama-3.1-8b", "gemini-2.5-pro"])
