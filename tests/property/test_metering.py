@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.metering.cost import cost
@@ -78,7 +78,8 @@ def test_longer_means_a_greater_count(model: str, text: str, limit: int) -> None
     assert counter.longer_than(text, limit) is (counter.count(text) > limit)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-opus-5", "gemini-2.5-pro", "llama-3.1-8b"])
+@settings(max_examples=15)
 @given(
     words=st.lists(st.sampled_from(["a", "the quick", "\n", "  ", "Äpfel", "日本語", "🙂", "{}", "12345"]), max_size=3)
 )
