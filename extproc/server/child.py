@@ -18,7 +18,7 @@ from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
 from extproc.server.recording import Recording
 from extproc.server.reload import Serving, build_snapshot
-from extproc.server.standard_output import write_line
+from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
@@ -34,6 +34,7 @@ class Child:
         self._link = BoardLink(board.post)
         self._serving: Serving | None = None
         self._worker: Worker | None = None
+        self._output = StandardOutput()
 
     async def listen(self) -> None:
         """What the keeper of the board tells, until it is gone."""
@@ -56,6 +57,7 @@ class Child:
                 grace = message.grace if isinstance(message, Drain) else 0.0
                 await self._worker.drain()
                 await self._worker.stop(grace)
+                self._output.flush()
                 return
 
     async def _configure(self, message: Configure) -> Configured:
@@ -68,7 +70,7 @@ class Child:
             self._serving.swap(snapshot, now=time.monotonic())
             return Configured(number=message.number)
         self._serving = Serving(snapshot)
-        access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
+        access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
         recording = Recording(Metrics(REGISTRY), access_log, self._link)
         worker = Worker(self._address, self._serving, recording, self._link)
         await worker.start()

@@ -22,7 +22,7 @@ from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
 from extproc.server.recording import Recording
 from extproc.server.reload import Serving, build_snapshot
-from extproc.server.standard_output import write_line
+from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
@@ -47,9 +47,10 @@ class Standalone:
     ) -> None:
         snapshot = build_snapshot(text, number=1)
         self._serving = Serving(snapshot)
+        self._output = StandardOutput()
         self._xds_directory = xds_directory
         self._envoy_admin = envoy_admin
-        access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
+        access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
         self.board = BoardKeeper(snapshot)
         self._background: list[asyncio.Task[None]] = []
         link = BoardLink(lambda seen: self.board.seen(0, seen))
@@ -121,6 +122,7 @@ class Standalone:
         for task in self._background:
             task.cancel()
         await self._worker.stop(0)
+        self._output.flush()
 
     async def _offer(self, snapshot: Snapshot) -> None:
         """Clusters, then the listeners that use them; with the targets that a request under way may still need."""
