@@ -98,7 +98,7 @@ def _model_to_try(snapshot: Snapshot) -> tuple[str, Operation] | None:
         (model, operation, plan.targets[0].provider.answer is None)
         for model, plan in snapshot.exact.items()
         for operation in Operation
-        if plan.offering(operation)
+        if plan.offering(operation, model)
     ]
     best = min(named, key=lambda candidate: candidate[2], default=None)
     return None if best is None else best[:2]

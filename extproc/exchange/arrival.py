@@ -94,7 +94,7 @@ def plan_call(
     plan = snapshot.plan(call.model)
     if plan is None:
         raise _model_not_found(call.model)
-    targets = plan.offering(call.operation)
+    targets = plan.offering(call.operation, call.model)
     if not targets:
         backends = ", ".join(target.backend for target in plan.targets)
         message = f"No backend of the model '{call.model}' offers {call.operation.value} (tried: {backends})."
@@ -140,10 +140,11 @@ def _able(targets: tuple[Target, ...], fields: Mapping[str, Any], plan: Plan, as
 
     Raises UnsupportedFeature when there is none, naming what each of them lacks.
     """
+    model = plan.upstream_name(asked)
     tables = [
-        translator.support_of(target.settings.model or plan.upstream_name(asked))
+        translator.support_of(target.model(model))
         for target in targets
-        if (translator := target.provider.translator(Operation.CHAT)) is not None
+        if (translator := target.translator(Operation.CHAT, model)) is not None
     ]
     if not any(tables):
         return targets

@@ -59,7 +59,7 @@ class Attempt:
     @property
     def model(self) -> str:
         """The provider's name for the model."""
-        return self.target.settings.model or self.assignment.model
+        return self.target.model(self.assignment.model)
 
     @property
     def last(self) -> bool:
@@ -125,7 +125,7 @@ def _joined(*fields: tuple[str, str]) -> list[tuple[str, str]]:
 def begin_attempt(headers: Headers, target: Target, *, started: float) -> Attempt:
     """Read what arrival and the attempts before have left. Raises InternalError."""
     assignment = read_assignment(headers.get(ASSIGNMENT))
-    translator = target.provider.translator(assignment.operation)
+    translator = target.translator(assignment.operation, assignment.model)
     if translator is None:
         message = f"The backend '{target.backend}' was planned for an operation it does not have."
         raise InternalError(message)

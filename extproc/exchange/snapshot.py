@@ -16,6 +16,7 @@ from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEF
 from extproc.config.prices import Unpriced
 from extproc.config.routes import Route
 from extproc.config.scalars import Model
+from extproc.dialects.base import Translator
 from extproc.metering.catalogue import ModelFacts, facts_for
 from extproc.metering.price import price_for
 from extproc.metering.rates import FREE, Price
@@ -72,6 +73,14 @@ class Target:
         """host[:port], as HTTP's Host header has it."""
         return urlsplit(self.settings.url).netloc
 
+    def model(self, asked: str) -> str:
+        """The provider's name for the model that is asked for."""
+        return self.settings.model or asked
+
+    def translator(self, operation: Operation, asked: str) -> Translator | None:
+        """What writes the operation for that model; None where it cannot be had."""
+        return self.provider.translator(operation, self.settings, self.model(asked))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -92,9 +101,10 @@ class Plan:
         """The model's name without the part that only this gateway's clients know."""
         return asked.removeprefix(self.strip_prefix) if self.strip_prefix else asked
 
-    def offering(self, operation: Operation) -> tuple[Target, ...]:
-        """The targets that have the operation."""
-        return tuple(target for target in self.targets if target.provider.translator(operation) is not None)
+    def offering(self, operation: Operation, asked: str) -> tuple[Target, ...]:
+        """The targets that have the operation for the model that a client asked for."""
+        model = self.upstream_name(asked)
+        return tuple(target for target in self.targets if target.translator(operation, model) is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ class Environment:
 class Provider(Generic[SettingsT]):
     """A provider's record. ``name`` is its key in kortex.yaml and its OpenTelemetry ``gen_ai.provider.name``.
 
-    ``offers`` is what it can be asked, by dialect. ``path`` gives the request path of a call for a model by the
+    ``offers`` is what it can be asked, by dialect; where a model speaks one of several, ``dialect`` tells which, by the
+    settings and the provider's name for the model. ``path`` gives the request path of a call for a model by the
     provider's name for it. ``authorize`` gives the headers that carry the credential, which is None where the backend
     has none. A provider that is part of the gateway sets ``answer``: the reply is made here, no connection is opened.
     """
@@ -62,9 +63,12 @@ class Provider(Generic[SettingsT]):
     """Its name in the list of prices; None where what it serves has no price of its maker's."""
     models_path: Callable[[SettingsT], str] | None = None
     """The path of its list of models, where that is not beside ``/chat/completions``."""
+    dialect: Callable[[SettingsT, str], str] | None = None
 
-    def translator(self, operation: Operation) -> Translator | None:
-        """The translator of an operation; None when the provider does not have it."""
+    def translator(self, operation: Operation, settings: SettingsT, model: str) -> Translator | None:
+        """The translator of an operation for a model; None when that cannot be had there."""
+        if self.dialect is not None:
+            return self.offers[self.dialect(settings, model)].get(operation)
         for operations in self.offers.values():
             if operation in operations:
                 return operations[operation]

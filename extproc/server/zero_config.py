@@ -208,7 +208,8 @@ def _routes(found: Iterable[_Found], listed: Mapping[str, tuple[str, ...]]) -> d
 
 
 def _can_list(found: _Found) -> bool:
-    return found.provider.answer is None and found.provider.translator(Operation.CHAT) is not None
+    chat = found.provider.translator(Operation.CHAT, found.settings, "")
+    return found.provider.answer is None and chat is not None
 
 
 async def _ask_all(
