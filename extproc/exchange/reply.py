@@ -108,7 +108,7 @@ class Reply:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._call = attempt.assignment.call(b"{}")
+        self._call = replace(attempt.assignment.call(b"{}"), upstream_model=attempt.model)
         self._head = Headers()
         self._decoder: Decoder | None = None
         self._framer: Framer[Event] | None = None
@@ -129,6 +129,7 @@ class Reply:
     def headers(self, headers: Headers, *, end: bool, now: float) -> list[Step]:
         """The reply's headers; they are held."""
         self._head = headers
+        self._call = replace(self._call, reply_id=self._request_id or "")
         try:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
         except DecodingError as error:
@@ -353,8 +354,12 @@ class Reply:
 
     def _own_headers(self) -> tuple[tuple[str, str], ...]:
         own = own_headers(self._attempt)
-        request_id = next((self._head[name] for name in _REQUEST_ID_NAMES if name in self._head), None)
+        request_id = self._request_id
         return own if request_id is None else (*own, (UPSTREAM_REQUEST_ID, request_id))
+
+    @property
+    def _request_id(self) -> str | None:
+        return next((self._head[name] for name in _REQUEST_ID_NAMES if name in self._head), None)
 
     def _summary(self, now: float, verdict: Verdict | None) -> AttemptSummary:
         return AttemptSummary(

@@ -50,6 +50,10 @@ class Call:
     """Whether an id in it holds something for a provider: see ``extproc.openai.tool_call_id``."""
     created: int = 0
     """Unix seconds at which it arrived: the date of replies of providers that give none."""
+    upstream_model: str = ""
+    """The provider's name for the model, once a provider is asked."""
+    reply_id: str = ""
+    """The provider's id of the request, once it replies: for formats whose replies have no id of their own."""
 
     def fields(self) -> dict[str, Any]:
         """The body, parsed anew at every call: a translator that needs the values asks once. Raises InvalidRequest."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from extproc.dialects.anthropic.models import model_facts
+from extproc.dialects.blocks.models import model_facts
 from extproc.openai.features import Support
 
 _MAPPED: Final = (

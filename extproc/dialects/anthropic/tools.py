@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from extproc.dialects.anthropic.models import Model
-from extproc.dialects.anthropic.schema import Inexpressible, guaranteed_schema, tool_schema
+from extproc.dialects.blocks.models import Model
+from extproc.dialects.blocks.schema import Inexpressible, guaranteed_schema, tool_schema
 from extproc.errors import InvalidRequest, UnsupportedFeature
 
 Json = dict[str, Any]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from extproc.dialects.anthropic.content import content_blocks, with_cache_control
-from extproc.dialects.anthropic.thoughts import detailed_thoughts, thoughts_of
+from extproc.dialects.blocks.content import PDF, content_blocks, with_cache_control
+from extproc.dialects.blocks.thoughts import detailed_thoughts, thoughts_of
 from extproc.errors import InvalidRequest
 from extproc.openai.tool_call_id import bare
 
@@ -23,7 +23,8 @@ NOTHING: Final = "(no message)"
 """Stands where the provider wants a turn and the client wrote none."""
 
 _SYSTEM: Final = frozenset({"system", "developer"})
-_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+# Converse takes no longer ones.
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,20 +49,23 @@ class Conversation:
     unthought: bool
 
 
-def encode_messages(messages: list[Mapping[str, Any]], model: str, *, system_turns: bool) -> Conversation:
+def encode_messages(
+    messages: list[Mapping[str, Any]], model: str, *, system_turns: bool, documents: frozenset[str] = PDF
+) -> Conversation:
     """``system_turns``: the model knows instructions in the middle; others get them in the user's turn, marked.
 
-    Raises InvalidRequest and UnsupportedFeature.
+    ``documents``: see ``content_blocks``. Raises InvalidRequest and UnsupportedFeature.
     """
-    writer = _Writer(model, system_turns=system_turns)
+    writer = _Writer(model, documents, system_turns=system_turns)
     for index, message in enumerate(messages):
         writer.add(message, f"messages[{index}]")
     return writer.conversation()
 
 
 class _Writer:
-    def __init__(self, model: str, *, system_turns: bool) -> None:
+    def __init__(self, model: str, documents: frozenset[str], *, system_turns: bool) -> None:
         self._model = model
+        self._documents = documents
         self._system_turns = system_turns
         self._system: list[Block] = []
         self._turns: list[_Turn] = []
@@ -80,7 +84,7 @@ class _Writer:
         if role in _SYSTEM:
             self._add_system(message, where)
         elif role == "user":
-            self._add_user(_marked(content_blocks(message.get("content"), where), message))
+            self._add_user(_marked(content_blocks(message.get("content"), where, self._documents), message))
         elif role == "assistant":
             self._add_assistant(message, where)
         elif role == "tool":
@@ -124,7 +128,7 @@ class _Writer:
         self._turn("user").blocks += blocks
 
     def _add_system(self, message: Mapping[str, Any], where: str) -> None:
-        blocks = _marked(content_blocks(message.get("content"), where), message)
+        blocks = _marked(content_blocks(message.get("content"), where, self._documents), message)
         if not self._turns:
             self._system += blocks
         elif blocks:
@@ -152,7 +156,7 @@ class _Writer:
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list):
             raise InvalidRequest(f"Invalid type for '{where}.tool_calls': expected an array.", param=where)
-        text = content_blocks(message.get("content"), where) + content_blocks(message.get("refusal"), where)
+        text = content_blocks(message.get("content"), where, self._documents) + content_blocks(message.get("refusal"), where)
         thoughts = list(detailed_thoughts(message.get("reasoning_details")))
         blocks = [] if calls else [*thoughts, *text]
         results = _Turn(role="user")
@@ -214,7 +218,7 @@ class _Writer:
             )
         turn, own = place
         block: Block = {"type": "tool_result", "tool_use_id": own}
-        content = content_blocks(message.get("content"), where)
+        content = content_blocks(message.get("content"), where, self._documents)
         if content:
             block["content"] = _shortest(content)
         if message.get("is_error") is True:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from extproc.dialects.anthropic.models import Model
+from extproc.dialects.blocks.models import Model
 from extproc.errors import InvalidRequest
 
 Json = dict[str, Any]

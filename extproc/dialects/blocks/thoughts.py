@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.dialects.anthropic.models import same_model
+from extproc.dialects.blocks.models import same_model
 from extproc.openai.tool_call_id import carried, carry
 
 DIALECT: Final = "anthropic"

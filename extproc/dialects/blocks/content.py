@@ -16,13 +16,14 @@ from extproc.errors import InvalidRequest, UnsupportedFeature
 Block = dict[str, Any]
 
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[^;,]*)*),")
-_PDF: Final = "application/pdf"
+PDF: Final = frozenset({"application/pdf"})
+_ADDRESSES: Final = ("https://", "http://", "s3://")
 
 
-def content_blocks(content: Any, where: str) -> list[Block]:
+def content_blocks(content: Any, where: str, documents: frozenset[str] = PDF) -> list[Block]:
     """A message's content. Text that is empty or only white space, which the provider refuses, is left out.
 
-    Raises InvalidRequest and UnsupportedFeature; ``where`` is what their ``param`` begins with.
+    ``documents`` are the media types that it takes as they are; other text is a document of plain text. Raises InvalidRequest and UnsupportedFeature; ``where`` is what their ``param`` begins with.
     """
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content.strip() else []
@@ -35,7 +36,7 @@ def content_blocks(content: Any, where: str) -> list[Block]:
         place = f"{where}.content[{index}]"
         if not isinstance(part, dict):
             raise InvalidRequest(f"Invalid type for '{place}': expected an object.", param=place)
-        block = _block(part, place)
+        block = _block(part, place, documents)
         if block is not None:
             blocks.append(with_cache_control(block, part))
     return blocks
@@ -47,7 +48,7 @@ def with_cache_control(block: Block, source: Mapping[str, Any]) -> Block:
     return {**block, "cache_control": marker} if marker else block
 
 
-def _block(part: Mapping[str, Any], place: str) -> Block | None:
+def _block(part: Mapping[str, Any], place: str, documents: frozenset[str]) -> Block | None:
     kind = part.get("type")
     if kind in {"text", "refusal"}:
         text = part.get(kind)
@@ -57,7 +58,7 @@ def _block(part: Mapping[str, Any], place: str) -> Block | None:
     if kind == "image_url":
         return _image(part.get("image_url"), f"{place}.image_url")
     if kind == "file":
-        return _document(part.get("file"), f"{place}.file")
+        return _document(part.get("file"), f"{place}.file", documents)
     raise UnsupportedFeature(f"Content parts of the type '{kind}' are not supported by this provider.", param=place)
 
 
@@ -65,21 +66,21 @@ def _image(image: Any, place: str) -> Block:
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str):
         raise InvalidRequest(f"Missing required parameter: '{place}.url'.", param=f"{place}.url")
-    if url.startswith(("https://", "http://")):
+    if url.startswith(_ADDRESSES):
         return {"type": "image", "source": {"type": "url", "url": url}}
     media_type, data = _data(url, f"{place}.url")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
-def _document(file: Any, place: str) -> Block:
+def _document(file: Any, place: str, documents: frozenset[str]) -> Block:
     data = file.get("file_data") if isinstance(file, dict) else None
     if not isinstance(data, str):
         raise UnsupportedFeature(f"'{place}' must bring its content as 'file_data' for this provider.", param=place)
-    if data.startswith("https://"):
+    if data.startswith(("https://", "s3://")):
         return _titled({"type": "url", "url": data}, file)
     media_type, encoded = _data(data, f"{place}.file_data")
-    if media_type == _PDF:
-        return _titled({"type": "base64", "media_type": _PDF, "data": encoded}, file)
+    if media_type in documents:
+        return _titled({"type": "base64", "media_type": media_type, "data": encoded}, file)
     if media_type.startswith("text/"):
         text = base64.b64decode(encoded).decode("utf-8", "replace")
         return _titled({"type": "text", "media_type": "text/plain", "data": text}, file)
