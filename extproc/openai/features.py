@@ -54,7 +54,8 @@ def used_features(fields: Mapping[str, Any]) -> frozenset[str]:
 
     Top-level fields by their name; of those with kinds also the kind, as in ``response_format.json_schema``,
     ``tools.custom``, ``tools.strict`` and ``tool_choice.required``; content by ``content.image_url`` (an address),
-    ``content.image_s3`` (one in Amazon S3), ``content.image_data``, ``content.input_audio``, ``content.file_data``, ``content.file_id`` and so on; and
+    ``content.image_s3`` (one in Amazon S3), ``content.image_data``,
+    ``content.input_audio``, ``content.file_data``, ``content.file_id`` and so on; and
     ``content.detail`` (of an image), ``messages.name``, ``messages.cache_control``, ``tool_messages``.
     """
     return frozenset((*_top_level(fields), *_tools(fields), *_messages(fields.get("messages"))))

@@ -23,7 +23,8 @@ _ADDRESSES: Final = ("https://", "http://", "s3://")
 def content_blocks(content: Any, where: str, documents: frozenset[str] = PDF) -> list[Block]:
     """A message's content. Text that is empty or only white space, which the provider refuses, is left out.
 
-    ``documents`` are the media types that it takes as they are; other text is a document of plain text. Raises InvalidRequest and UnsupportedFeature; ``where`` is what their ``param`` begins with.
+    ``documents`` are the media types that it takes as they are; other text is a document of plain text. Raises
+    InvalidRequest and UnsupportedFeature; ``where`` is what their ``param`` begins with.
     """
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content.strip() else []

@@ -156,7 +156,9 @@ class _Writer:
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list):
             raise InvalidRequest(f"Invalid type for '{where}.tool_calls': expected an array.", param=where)
-        text = content_blocks(message.get("content"), where, self._documents) + content_blocks(message.get("refusal"), where)
+        text = content_blocks(message.get("content"), where, self._documents) + content_blocks(
+            message.get("refusal"), where
+        )
         thoughts = list(detailed_thoughts(message.get("reasoning_details")))
         blocks = [] if calls else [*thoughts, *text]
         results = _Turn(role="user")

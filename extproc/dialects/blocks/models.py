@@ -11,7 +11,8 @@ from typing import Final
 _NAME: Final = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?!\d)(?:-(\d{1,2})(?!\d))?")
 # claude-3-7-sonnet-20250219, claude-3-haiku-20240307
 _OLD_NAME: Final = re.compile(r"claude-(\d)(?:-(\d))?-(opus|sonnet|haiku)")
-_DATE: Final = re.compile(r"[-@]20\d{6}.*$")
+# claude-sonnet-4-5-20250929, and …-20250929-v1:0 or just …-v1 on Bedrock.
+_DATE: Final = re.compile(r"[-@]20\d{6}.*$|-v\d+(?::\d+)?$")
 
 _ALWAYS_THINKING: Final = frozenset({"fable", "mythos"})
 

@@ -47,7 +47,7 @@ def encode_reasoning(fields: Mapping[str, Any], model: Model, *, forced: bool, u
     ``unthought``: the tool loop under way began without thinking, or its thoughts are lost; a model with a budget then
     refuses to think. Raises InvalidRequest.
     """
-    reasoning = Reasoning(max_tokens=_limit(fields) or model.max_tokens)
+    reasoning = Reasoning(max_tokens=limit_of(fields) or model.max_tokens)
     effort = fields.get("reasoning_effort")
     if effort is not None and effort != "none" and (not isinstance(effort, str) or effort not in BUDGETS):
         raise InvalidRequest(
@@ -63,7 +63,8 @@ def encode_reasoning(fields: Mapping[str, Any], model: Model, *, forced: bool, u
     return reasoning
 
 
-def _limit(fields: Mapping[str, Any]) -> int | None:
+def limit_of(fields: Mapping[str, Any]) -> int | None:
+    """The client's limit of tokens, by its new name or its old one. Raises InvalidRequest."""
     for name in ("max_completion_tokens", "max_tokens"):
         value = fields.get(name)
         if value is None:
@@ -99,7 +100,7 @@ def _switch_on(reasoning: Reasoning, fields: Mapping[str, Any], model: Model, ef
         reasoning.thinking = {"type": "adaptive", "display": "summarized"}
         return
     budget = BUDGETS[effort]
-    if _limit(fields) is None:
+    if limit_of(fields) is None:
         reasoning.max_tokens = max(reasoning.max_tokens, budget + 8_192)
     elif reasoning.max_tokens <= _LEAST_BUDGET:
         reasoning.dropped.append("reasoning_effort")
@@ -111,8 +112,8 @@ def _switch_on(reasoning: Reasoning, fields: Mapping[str, Any], model: Model, ef
 
 
 def _sample(reasoning: Reasoning, fields: Mapping[str, Any], model: Model) -> None:
-    temperature = _number(fields, "temperature")
-    top_p = _number(fields, "top_p")
+    temperature = number_of(fields, "temperature")
+    top_p = number_of(fields, "top_p")
     if temperature is not None and temperature > _HOTTEST:
         # OpenAI's scale ends at 2, Anthropic's at 1, as hot as it gets; its own compatible endpoint does the same.
         temperature = _HOTTEST
@@ -131,7 +132,8 @@ def _sample(reasoning: Reasoning, fields: Mapping[str, Any], model: Model) -> No
         reasoning.sampling["top_p"] = top_p
 
 
-def _number(fields: Mapping[str, Any], name: str) -> float | None:
+def number_of(fields: Mapping[str, Any], name: str) -> float | None:
+    """A knob's value. Raises InvalidRequest."""
     value = fields.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise InvalidRequest(f"Invalid type for '{name}': expected a number.", param=name)

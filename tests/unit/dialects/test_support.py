@@ -10,13 +10,17 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 
 from extproc.dialects.anthropic import AnthropicTranslator
 from extproc.dialects.base import Translator
+from extproc.dialects.converse import ConverseTranslator
 from extproc.dialects.openai_compatible import OpenAITranslator
 from extproc.errors import UnsupportedFeature
 from extproc.openai.call import Operation, parse_call
 from extproc.openai.features import Support, support_for, used_features
 
 NO_FEATURES = {"model", "messages", "stream", "stream_options"}
-TABLES = [pytest.param(AnthropicTranslator(), "claude-sonnet-4-5", id="anthropic")]
+TABLES = [
+    pytest.param(AnthropicTranslator(), "claude-sonnet-4-5", id="anthropic"),
+    pytest.param(ConverseTranslator(), "us.anthropic.claude-sonnet-4-5-20250929-v1:0", id="converse"),
+]
 
 
 @pytest.mark.parametrize(("translator", "model"), TABLES)
@@ -60,3 +64,20 @@ def test_forced_tools_are_refused_by_models_that_cannot() -> None:
     translator = AnthropicTranslator()
     assert translator.support_of("claude-opus-5-5")["tool_choice.required"] is Support.REFUSED
     assert translator.support_of("claude-opus-5")["tool_choice.required"] is Support.MAPPED
+
+
+@pytest.mark.parametrize(
+    ("model", "feature", "support"),
+    [
+        pytest.param("us.amazon.nova-pro-v1:0", "tool_choice.function", Support.MAPPED, id="nova-is-made-to-call"),
+        pytest.param("meta.llama3-3-70b-instruct-v1:0", "tool_choice.required", Support.REFUSED, id="llama-is-not"),
+        pytest.param("mistral.mistral-large-2407-v1:0", "tool_choice.required", Support.MAPPED, id="mistral-any-tool"),
+        pytest.param("mistral.mistral-large-2407-v1:0", "tool_choice.function", Support.REFUSED, id="mistral-not-one"),
+        pytest.param("us.anthropic.claude-opus-5-5-v1", "tool_choice.function", Support.REFUSED, id="claude-as-ever"),
+        pytest.param("amazon.nova-lite-v1:0", "messages.cache_control", Support.MAPPED, id="nova-caches"),
+        pytest.param("deepseek.r1-v1:0", "messages.cache_control", Support.DROPPED, id="deepseek-does-not"),
+    ],
+)
+def test_models_behind_converse_differ(model: str, feature: str, support: Support) -> None:
+    """What one of them would refuse is known before it is asked."""
+    assert ConverseTranslator().support_of(model)[feature] is support
