@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from extproc.dialects.anthropic.features import support_of
+from extproc.dialects.anthropic.hosting import Hosting
 from extproc.dialects.anthropic.tools import encode_tools
 from extproc.dialects.base import UpstreamRequest
 from extproc.dialects.blocks.messages import encode_messages
@@ -32,7 +33,7 @@ _TAIL: Final = ("tools", "system", "messages")
 _TIERS: Final = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 
 
-def encode_request(call: Call, model: str) -> UpstreamRequest:
+def encode_request(call: Call, model: str, hosting: Hosting) -> UpstreamRequest:
     """``model`` is the provider's name for it. Raises InvalidRequest and UnsupportedFeature."""
     fields = call.fields()
     dropped = _judge(fields, model)
@@ -52,9 +53,10 @@ def encode_request(call: Call, model: str) -> UpstreamRequest:
     if isinstance(tier, str) and tier not in _TIERS:
         dropped.add("service_tier")
     parts: Json = {
-        "model": model,
+        "anthropic_version": hosting.version,
+        "model": model if hosting.model_in_body else None,
         "max_tokens": reasoning.max_tokens,
-        "stream": call.stream or None,
+        "stream": (call.stream and hosting.stream_in_body) or None,
         "metadata": _metadata(fields),
         "service_tier": _TIERS.get(tier) if isinstance(tier, str) else None,
         **reasoning.sampling,
@@ -68,6 +70,8 @@ def encode_request(call: Call, model: str) -> UpstreamRequest:
     }
     body = {name: value for name, value in parts.items() if value is not None}
     betas = _merge(body, fields.get(EXTRA))
+    if betas and hosting.betas_in_body:
+        body, betas = {"anthropic_beta": betas, **body}, []
     return UpstreamRequest(
         body=json_bytes(body),
         headers=((_BETA, ",".join(betas)),) if betas else (),

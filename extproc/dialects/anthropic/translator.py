@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from extproc.dialects.anthropic.errors import error_from_reply
 from extproc.dialects.anthropic.features import SUPPORT, support_of
+from extproc.dialects.anthropic.hosting import ANTHROPIC, Hosting
 from extproc.dialects.anthropic.request import encode_request
 from extproc.dialects.anthropic.response import decode_message
 from extproc.dialects.anthropic.stream import AnthropicStream
@@ -19,6 +20,8 @@ from extproc.openai.features import Support
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnthropicTranslator:
     """The Translator of the Messages API."""
+
+    hosting: Hosting = ANTHROPIC
 
     @property
     def support(self) -> Mapping[str, Support]:
@@ -35,7 +38,7 @@ class AnthropicTranslator:
 
     def encode(self, call: Call, model: str) -> UpstreamRequest:
         """See ``extproc.dialects.anthropic.request``."""
-        return encode_request(call, model)
+        return encode_request(call, model, self.hosting)
 
     def decode(self, reply: UpstreamReply, call: Call) -> ClientReply:
         """See ``extproc.dialects.anthropic.response``."""
