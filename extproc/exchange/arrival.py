@@ -121,7 +121,8 @@ def plan_call(
         deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
         strict=plan.strict,
         carries=call.carries,
-        input_tokens=rough_input(fields, call.operation, targets[0].settings.model or plan.upstream_name(call.model)),
+        input_tokens=rough_input(fields, call.operation, targets[0].model(plan.upstream_name(call.model))),
+        base64=call.base64,
     )
     return Planned(
         targets=tuple(target.name for target in targets),

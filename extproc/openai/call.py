@@ -48,6 +48,8 @@ class Call:
     include_usage: bool = False
     carries: bool = False
     """Whether an id in it holds something for a provider: see ``extproc.openai.tool_call_id``."""
+    base64: bool = False
+    """Whether embeddings are to come as base64 of their floats."""
     created: int = 0
     """Unix seconds at which it arrived: the date of replies of providers that give none."""
     upstream_model: str = ""
@@ -105,6 +107,7 @@ def read_call(operation: Operation, body: bytes) -> tuple[Call, dict[str, Any]]:
         stream=bool(stream),
         include_usage=_include_usage(fields, stream=bool(stream)),
         carries=MARK.encode() in body,
+        base64=operation is Operation.EMBEDDINGS and fields.get("encoding_format") == "base64",
     )
     return call, fields
 
