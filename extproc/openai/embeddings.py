@@ -17,12 +17,13 @@ _FORMATS: Final = (None, "float", "base64")
 
 
 def input_texts(fields: Mapping[str, Any]) -> list[str]:
-    """The texts of ``input``, for providers that take text. Raises InvalidRequest, and UnsupportedFeature for tokens."""
+    """The texts of ``input``. Raises InvalidRequest, and UnsupportedFeature for tokens, which are OpenAI's own."""
     given = fields.get("input")
-    texts = given if isinstance(given, list) else [given]
-    if texts and all(isinstance(text, str) for text in texts):
+    entries = given if isinstance(given, list) else [given]
+    texts = [text for text in entries if isinstance(text, str)]
+    if texts and len(texts) == len(entries):
         return texts
-    if all(isinstance(text, int | list) for text in texts):
+    if all(isinstance(text, int | list) for text in entries):
         raise UnsupportedFeature("This provider takes texts, not arrays of tokens.", param="input")
     raise InvalidRequest("Invalid type for 'input': expected a string or an array of strings.", param="input")
 
@@ -58,5 +59,5 @@ def embeddings_body(vectors: Sequence[Sequence[float]], call: Call, usage: Usage
 
 
 def packed(vector: Sequence[float]) -> str:
-    """Base64 of 32-bit floats, little-endian, which is what OpenAI's Python client asks for when nobody says anything."""
+    """Base64 of 32-bit floats, little-endian: what OpenAI's Python client asks for when nobody says anything."""
     return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

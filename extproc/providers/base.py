@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from extproc.config.backends import Backend
 from extproc.dialects.base import ClientReply, Translator
 from extproc.openai.call import Call, Operation
+from extproc.providers.signing import Signing
 
 OPENAI_PATHS: Final = {
     Operation.CHAT: "/chat/completions",
@@ -31,8 +32,8 @@ Fields = tuple[tuple[str, str], ...]
 class Environment:
     """How a start without a config file finds the provider: variables, and the backend they make.
 
-    ``key`` or ``url`` names the variable whose presence switches it on; ``models`` are the names and globs that are
-    its own without a prefix.
+    ``key`` or ``url`` names the variable whose presence switches it on, or else those of ``together`` do, all of them;
+    ``models`` are the names and globs that are its own without a prefix.
     """
 
     key: str | None = None
@@ -40,6 +41,11 @@ class Environment:
     base_url: str | None = None
     """An optional variable that moves a provider which has an address of its own."""
     models: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    """Further keys of the backend's entry, and the variables they are taken from."""
+    lists: bool = True
+    """Whether it can be asked for the names of its models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,8 @@ class Provider(Generic[SettingsT]):
     models_path: Callable[[SettingsT], str] | None = None
     """The path of its list of models, where that is not beside ``/chat/completions``."""
     dialect: Callable[[SettingsT, str], str] | None = None
+    signing: Callable[[SettingsT], Signing | None] | None = None
+    """How Envoy signs the requests, where the credential is no header."""
 
     def translator(self, operation: Operation, settings: SettingsT, model: str) -> Translator | None:
         """The translator of an operation for a model; None when that cannot be had there."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from extproc.config.backends import Backend
 from extproc.providers.anthropic import ANTHROPIC
 from extproc.providers.base import Provider
+from extproc.providers.bedrock import BEDROCK
 from extproc.providers.custom import CUSTOM
 from extproc.providers.demo import DEMO
 from extproc.providers.kserve import KSERVE
@@ -19,6 +20,7 @@ from extproc.providers.vllm import VLLM
 _ALL: Final[tuple[Provider[Any], ...]] = (
     OPENAI,
     ANTHROPIC,
+    BEDROCK,
     MISTRAL,
     OLLAMA,
     VLLM,

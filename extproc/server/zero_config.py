@@ -128,17 +128,19 @@ def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes:
     variables = provider.environment
     if variables is None:
         return
-    switch = variables.url or variables.key
-    if switch is not None and not environment.get(switch, "").strip():
+    if not _is_on(variables, environment):
         return
-    named = [name for name in (variables.key, variables.url, variables.base_url) if name]
-    given = [name for name in named if environment.get(name, "").strip()]
+    keys = {variable: key for key, variable in variables.settings}
+    named = [name for name in (variables.key, variables.url, variables.base_url, *variables.together, *keys) if name]
+    given = [name for name in dict.fromkeys(named) if environment.get(name, "").strip()]
     entry: dict[str, Any] = {"provider": provider.name}
     try:
         for name in given:
             if name == variables.key:
                 entry["apiKey"] = {"env": name}
-            else:
+            elif name in keys:
+                entry[keys[name]] = environment[name].strip()
+            elif name not in variables.together:
                 entry["url"] = complete_url(environment[name], _usual_url(provider))
         settings = provider.settings.model_validate(entry)
     except ValidationError as error:
@@ -155,10 +157,17 @@ def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes:
         )
 
 
+def _is_on(variables: Environment, environment: Mapping[str, str]) -> bool:
+    switch = variables.url or variables.key
+    if switch is None or environment.get(switch, "").strip():
+        return True
+    return bool(variables.together) and all(environment.get(name, "").strip() for name in variables.together)
+
+
 def _reason(error: ValidationError, variables: Environment) -> str:
     """Which variable is wrong, and how. Values are not repeated: there may be a key among them."""
     first = error.errors(include_input=False, include_url=False)[0]
-    names = {"url": variables.url or variables.base_url, "apiKey": variables.key}
+    names = {**dict(variables.settings), "url": variables.url or variables.base_url, "apiKey": variables.key}
     name = names.get(str(first["loc"][0])) if first["loc"] else None
     if first["type"] == "missing":
         return f"{name or first['loc'][0]} is not set"
@@ -209,7 +218,7 @@ def _routes(found: Iterable[_Found], listed: Mapping[str, tuple[str, ...]]) -> d
 
 def _can_list(found: _Found) -> bool:
     chat = found.provider.translator(Operation.CHAT, found.settings, "")
-    return found.provider.answer is None and chat is not None
+    return found.provider.answer is None and chat is not None and found.environment.lists
 
 
 async def _ask_all(
