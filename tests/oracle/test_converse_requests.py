@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.validate import ParamValidator
 
+from tests.fakes.converse_checks import shape_problems
 from tests.golden.dialects import cases
 
-SERVICE = botocore.session.get_session().get_service_model("bedrock-runtime")
 RIGHT: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": "Hello!"}]}]}
-
-
-def problems(body: dict[str, Any], operation: str) -> str:
-    """What botocore objects to; empty when it would send it."""
-    shape = SERVICE.operation_model(operation).input_shape
-    report = ParamValidator().validate({"modelId": "m", **read_as_sdk(body)}, shape)
-    return "" if not report.has_errors() else str(report.generate_report())
-
-
-def read_as_sdk(value: Any) -> Any:
-    """The body as a user of the SDK holds it: bytes where the wire has base64."""
-    if isinstance(value, list):
-        return [read_as_sdk(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    blobs = {"bytes", "redactedContent"}
-    return {
-        name: base64.b64decode(part, validate=True) if name in blobs and isinstance(part, str) else read_as_sdk(part)
-        for name, part in value.items()
-    }
 
 
 def bodies() -> list[Any]:
@@ -47,7 +24,7 @@ def bodies() -> list[Any]:
 @pytest.mark.parametrize("operation", ["Converse", "ConverseStream"])
 def test_request_is_of_botocores_shape(body: dict[str, Any], operation: str) -> None:
     """No unknown field, no missing one, none of a wrong type, and of every union one member."""
-    assert problems(body, operation) == ""
+    assert shape_problems(body, operation) == ""
 
 
 @pytest.mark.parametrize(
@@ -64,8 +41,8 @@ def test_request_is_of_botocores_shape(body: dict[str, Any], operation: str) -> 
 )
 def test_oracle_finds_what_is_wrong(change: dict[str, Any]) -> None:
     """It is not satisfied with anything."""
-    assert problems(copy.deepcopy(RIGHT), "Converse") == ""
-    assert problems({**RIGHT, **change}, "Converse") != ""
+    assert shape_problems(copy.deepcopy(RIGHT), "Converse") == ""
+    assert shape_problems({**RIGHT, **change}, "Converse") != ""
 
 
 def test_goldens_are_there() -> None:
