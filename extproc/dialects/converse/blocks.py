@@ -35,11 +35,12 @@ _NO_OUTPUT: Final = "(no output)"
 
 
 class BlockWriter:
-    """Writes the blocks of one request; documents get names of their own in it."""
+    """Writes the blocks of one request; documents get names of their own in it. ``dropped`` says what was left out."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._names: set[str] = set()
+        self.dropped: set[str] = set()
 
     def content(self, content: Any) -> list[Json]:
         """A turn's content. A document never stands without text, which the provider refuses."""
@@ -59,17 +60,25 @@ class BlockWriter:
             written += self._marked({"text": block["text"]}, block)
         return written
 
-    def mark(self, source: Mapping[str, Any]) -> list[Json]:
-        """The cache point for a ``cache_control`` marker; none for a model that would refuse it."""
-        marker = source.get("cache_control")
-        if not marker or not self._model.caches:
+    def mark_tool(self, source: Mapping[str, Any]) -> list[Json]:
+        """The cache point behind a tool."""
+        return self._mark(source, possible=self._model.caches_tools)
+
+    def _mark(self, source: Mapping[str, Any], *, possible: bool) -> list[Json]:
+        """The cache point for a ``cache_control`` marker; none where the model would refuse it."""
+        marker = source.get("cache_control") or _inner_marker(source.get("content"))
+        if not marker:
             return []
-        ttl = marker.get("ttl") if isinstance(marker, dict) else None
-        lasting = {"ttl": ttl} if ttl in {"5m", "1h"} else {}
-        return [{"cachePoint": {"type": "default", **lasting}}]
+        long = isinstance(marker, dict) and marker.get("ttl") == "1h"
+        if not possible or (long and not self._model.caches_long):
+            self.dropped.add("messages.cache_control")
+        if not possible:
+            return []
+        # Without a time it is five minutes.
+        return [{"cachePoint": {"type": "default", **({"ttl": "1h"} if long and self._model.caches_long else {})}}]
 
     def _marked(self, block: Json | None, source: Mapping[str, Any]) -> list[Json]:
-        return [] if block is None else [block, *self.mark(source)]
+        return [] if block is None else [block, *self._mark(source, possible=self._model.caches)]
 
     def _block(self, block: Json) -> Json | None:
         match block["type"]:
@@ -143,6 +152,12 @@ def _thought(block: Json) -> Json | None:
     # Without a signature nobody can tell who thought it, and the provider refuses it.
     signed = {"text": block["thinking"], "signature": block["signature"]}
     return {"reasoningContent": {"reasoningText": signed}} if block["signature"] else None
+
+
+def _inner_marker(content: Any) -> Any:
+    """That of a part of a tool's result, inside of which no cache point may stand."""
+    parts = content if isinstance(content, list) else ()
+    return next((part["cache_control"] for part in reversed(parts) if part.get("cache_control")), None)
 
 
 def _suffix(address: str) -> str:

@@ -35,6 +35,10 @@ class Model:
     thinking: Thinking = Thinking.NOT
     caches: bool = False
     """``cachePoint`` is accepted; other models refuse the whole request."""
+    caches_tools: bool = False
+    """Also behind tools."""
+    caches_long: bool = False
+    """For an hour, too."""
     structured: bool = False
     """``outputConfig.textFormat`` and strict tools."""
     forces_any_tool: bool = True
@@ -45,6 +49,7 @@ class Model:
     """A tool's schema has nothing but type, properties and required at its root."""
 
 
+_CACHING_CLAUDE_3: Final = re.compile(r"claude-3-5-(?:haiku|sonnet-20241022)")
 _CLAUDE: Final = re.compile(r"anthropic\.claude-|(?<![a-z])claude-")
 # With its maker's name in front, as in us.amazon.nova-pro-v1:0 and …:foundation-model/amazon.nova-pro-v1:0.
 _OTHERS: Final[tuple[tuple[re.Pattern[str], Model], ...]] = (
@@ -72,10 +77,13 @@ def model_facts(name: str) -> Model:
     """The facts of a model, by an id, an inference profile or an ARN that has its name in it."""
     if _CLAUDE.search(name):
         facts = claude.model_facts(name)
+        caches = facts.thinks or _CACHING_CLAUDE_3.search(name) is not None
         return Model(
             claude=facts,
             thinking=Thinking.CLAUDE,
-            caches=True,
+            caches=caches,
+            caches_tools=caches,
+            caches_long=facts.structured,
             structured=facts.structured,
             forces_any_tool=facts.forces_tools,
             forces_one_tool=facts.forces_tools,

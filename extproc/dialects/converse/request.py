@@ -70,7 +70,7 @@ def encode_request(call: Call, model: str) -> UpstreamRequest:
     return UpstreamRequest(
         body=json_bytes(body),
         headers=(("accept", CONTENT_TYPE),) if call.stream else (),
-        dropped=tuple(sorted({*dropped, *tools.dropped, *inference.dropped})),
+        dropped=tuple(sorted({*dropped, *writer.dropped, *tools.dropped, *inference.dropped})),
     )
 
 

@@ -110,7 +110,7 @@ def _tool(tool: Any, place: str, model: Model, dropped: set[str], writer: BlockW
         except Inexpressible:
             dropped.add("tools.strict")
     written["inputSchema"] = {"json": schema}
-    return [{"toolSpec": written}, *writer.mark(tool if tool.get("cache_control") else function)]
+    return [{"toolSpec": written}, *writer.mark_tool(tool if tool.get("cache_control") else function)]
 
 
 def _checked_name(name: str, place: str) -> str:

@@ -233,3 +233,51 @@ async def test_addresses_are_those_of_the_environment() -> None:
     made = await configure({"KORTEX_LISTEN": "0.0.0.0:80", "KORTEX_ADMIN": "127.0.0.1:81"})
     gateway = loaded(made).config.gateway
     assert (gateway.listen, gateway.admin) == ("0.0.0.0:80", "127.0.0.1:81")
+
+
+AWS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": KEY}
+
+
+async def test_bedrock_is_there_when_credentials_and_a_region_are_set() -> None:
+    """Nobody is asked for names; Envoy reads the credentials by itself, so none stands in the configuration."""
+    made = await configure(AWS | {"AWS_REGION": "eu-west-1"})
+    assert written(made)["backends"]["bedrock"] == {"provider": "bedrock", "region": "eu-west-1"}
+    assert made.sources["bedrock"] == "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION"
+    assert "anthropic.*" in models(made, "bedrock")
+    assert models(made, "bedrock-by-prefix") == ["bedrock/*"]
+    assert made.notes == ()
+    assert KEY.encode() not in made.text
+    assert loaded(made).config.backends["bedrock"].url == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+
+
+async def test_bedrock_is_there_when_its_api_key_is_set() -> None:
+    """At another endpoint, too."""
+    url = "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com"
+    made = await configure(
+        {"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}
+    )
+    key = {"env": "AWS_BEARER_TOKEN_BEDROCK"}
+    assert written(made)["backends"]["bedrock"] == {
+        "provider": "bedrock",
+        "apiKey": key,
+        "url": url,
+        "region": "us-east-1",
+    }
+    loaded(made)
+
+
+@pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
+async def test_bedrock_is_not_there_when_something_is_missing(missing: str) -> None:
+    """Many machines have some of these, for other ends."""
+    environment = {name: value for name, value in (AWS | {"AWS_REGION": "us-east-1"}).items() if name != missing}
+    made = await configure(environment)
+    assert list(written(made)["backends"]) == ["demo"]
+    assert not [note for note in made.notes if note.startswith("bedrock")]
+
+
+async def test_bedrock_is_left_out_when_its_key_has_no_region() -> None:
+    """And the operator is told which variable is wrong."""
+    made = await configure({"AWS_BEARER_TOKEN_BEDROCK": KEY})
+    assert "bedrock is left out: AWS_REGION is not set" in made.notes
+    made = await configure({"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "Ireland"})
+    assert [note for note in made.notes if note.startswith("bedrock is left out: AWS_REGION: ")]

@@ -1,0 +1,80 @@
+"""Where Envoy finds AWS's credentials by itself: the environment, and what a container's platform gives out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import openai
+
+from tests.envoy.kortex_process import KortexProcess
+from tests.fakes.bedrock_provider import CREDENTIALS, REGION, FakeBedrock
+from tests.fakes.openai_provider import FakeProvider
+from tests.fakes.recorded import Recorded
+from tests.fakes.steps import Reply, json_reply
+
+TOKEN = "the-platform-s-own-token"
+CONFIG = """
+backends: {{aws: {{provider: bedrock, region: us-east-1, url: "{url}"}}}}
+routes: {{aws: {{models: ["*"], defaultBackend: {{name: aws}}}}}}
+"""
+
+
+class FakePlatform(FakeProvider):
+    """https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html"""
+
+    def _answer(self, request: Recorded) -> Reply:
+        if request.path != "/credentials" or request.headers.get("authorization") != TOKEN:
+            return json_reply({"message": "no"}, status=403)
+        expires = datetime.now(UTC) + timedelta(hours=6)
+        return json_reply(
+            {
+                "AccessKeyId": CREDENTIALS.access_key,
+                "SecretAccessKey": CREDENTIALS.secret_key,
+                "Token": CREDENTIALS.token,
+                "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        )
+
+
+def says_hello(gateway: KortexProcess, model: str) -> str | None:
+    """The answer to a streamed chat, once there is one: credentials are looked for in the background."""
+    client = openai.OpenAI(base_url=gateway.base_url, api_key="k", max_retries=0, timeout=30)
+    with client:
+        try:
+            chunks = list(
+                client.chat.completions.create(
+                    model=model, messages=[{"role": "user", "content": "hello"}], stream=True
+                )
+            )
+        except openai.PermissionDeniedError:
+            return None
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+
+def test_bedrock_is_there_without_a_file_when_the_environment_has_credentials() -> None:
+    """Under the names that AWS gives its models, and with the provider's name in front."""
+    with FakeBedrock(name="aws") as fake:
+        environment = {
+            "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
+            "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
+            "AWS_SESSION_TOKEN": str(CREDENTIALS.token),
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": fake.base_url,
+        }
+        with KortexProcess(env=environment) as gateway:
+            for model in ("amazon.nova-pro-v1:0", "bedrock/amazon.nova-pro-v1:0"):
+                assert says_hello(gateway, model) == "aws says: hello"
+        assert {request.path for request in fake.requests} == {"/model/amazon.nova-pro-v1%3A0/converse-stream"}
+
+
+def test_credentials_of_a_container_sign() -> None:
+    """As ECS and EKS Pod Identity give them out."""
+    with FakeBedrock(name="aws") as fake, FakePlatform(name="platform") as platform:
+        environment = {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{platform.base_url}/credentials",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": TOKEN,
+            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+        }
+        with KortexProcess(CONFIG.format(url=fake.base_url), env=environment) as gateway:
+            assert gateway.until(lambda: says_hello(gateway, "m"), "credentials are there") == "aws says: hello"
+        assert platform.requests
