@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from tests.envoy.kortex_process import KortexProcess
-from tests.fakes import FakeProvider, Status
+from tests.fakes import CutAfter, FakeProvider, GarbleAfter, Status
 from tests.fakes.anthropic_provider import FakeAnthropic
 from tests.fakes.bedrock_provider import CREDENTIALS, PROFILE, ExceptionAfter, FakeBedrock
 from tests.fakes.converse_checks import STATUSES, AwsError
@@ -450,6 +450,25 @@ def test_stream_ends_with_an_error_when_an_exception_comes_later(stage: Stage, m
     )
     with pytest.raises(openai.APIError, match="The model broke off"):
         list(stream)
+
+
+@pytest.mark.parametrize("events", [1, 3])
+@BOTH_APIS
+def test_stream_that_ends_early_is_no_answer(stage: Stage, model: str, events: int) -> None:
+    """The connection's orderly end is not the answer's."""
+    stage.bedrock.always = CutAfter(events, "clean")
+    with pytest.raises(openai.APIError, match="ended its stream before the answer was complete"):
+        list(
+            stage.client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": "[words=20]"}], stream=True
+            )
+        )
+
+
+def test_next_backend_answers_when_a_stream_is_damaged(stage: Stage) -> None:
+    """A checksum tells."""
+    stage.bedrock.always = GarbleAfter(0, b"\0" * 40)
+    assert stage.chat(model="first", stream=True).choices[0].message.content == "other says: hello"
 
 
 def test_own_fields_reach_converse(stage: Stage) -> None:

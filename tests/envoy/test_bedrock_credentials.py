@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import openai
+import pytest
 
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes.bedrock_provider import CREDENTIALS, REGION, FakeBedrock
@@ -13,6 +14,13 @@ from tests.fakes.recorded import Recorded
 from tests.fakes.steps import Reply, json_reply
 
 TOKEN = "the-platform-s-own-token"
+NOTHING = {
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+    "AWS_SESSION_TOKEN": "",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 CONFIG = """
 backends: {{aws: {{provider: bedrock, region: us-east-1, url: "{url}"}}}}
 routes: {{aws: {{models: ["*"], defaultBackend: {{name: aws}}}}}}
@@ -73,8 +81,21 @@ def test_credentials_of_a_container_sign() -> None:
         environment = {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{platform.base_url}/credentials",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": TOKEN,
-            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+            **NOTHING,
         }
         with KortexProcess(CONFIG.format(url=fake.base_url), env=environment) as gateway:
             assert gateway.until(lambda: says_hello(gateway, "m"), "credentials are there") == "aws says: hello"
         assert platform.requests
+
+
+def test_client_is_told_when_there_are_no_credentials() -> None:
+    """At once, and the operator reads it in the log; nothing of the client's goes along in their place."""
+    with (
+        FakeBedrock(name="aws") as fake,
+        KortexProcess(CONFIG.format(url=fake.base_url), env=NOTHING) as gateway,
+        openai.OpenAI(base_url=gateway.base_url, api_key="client-key", max_retries=0, timeout=30) as client,
+    ):
+        with pytest.raises(openai.PermissionDeniedError, match="refused the gateway's credential"):
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+        assert "backend aws is misconfigured" in gateway.until(lambda: gateway.stderr, "it is logged")
+        assert "authorization" not in fake.requests[0].headers

@@ -62,6 +62,8 @@ class InvokedEmbeddings(ABC):
             fields = orjson.loads(reply.body)
             told = reply.headers.get(_COUNT, "")
             vectors, count = self._read(fields)
+            if not all(isinstance(vector, list) for vector in vectors):
+                raise TypeError  # noqa: TRY301 - one way out for whatever is no list of vectors
             if count is None and told.isdigit():
                 count = int(told)
             usage = None if count is None else Usage(input=count, output=0)
