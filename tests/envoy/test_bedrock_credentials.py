@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import openai
 import pytest
+from botocore.credentials import Credentials
 
 from tests.envoy.kortex_process import KortexProcess
-from tests.fakes.bedrock_provider import CREDENTIALS, REGION, FakeBedrock
+from tests.fakes.bedrock_provider import CREDENTIALS, PROFILE, REGION, FakeBedrock
 from tests.fakes.openai_provider import FakeProvider
 from tests.fakes.recorded import Recorded
 from tests.fakes.steps import Reply, json_reply
@@ -99,3 +101,47 @@ def test_client_is_told_when_there_are_no_credentials() -> None:
             client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
         assert "backend aws is misconfigured" in gateway.until(lambda: gateway.stderr, "it is logged")
         assert "authorization" not in fake.requests[0].headers
+
+
+def test_profile_of_the_usual_file_signs(tmp_path: Path) -> None:
+    """And none of the environment's credentials, which come first in AWS's own order."""
+    write_profile(tmp_path / "credentials", PROFILE)
+    environment = {
+        "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
+        "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
+        "AWS_SESSION_TOKEN": str(CREDENTIALS.token),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }
+    with FakeBedrock(name="aws") as fake:
+        config = CONFIG.replace("region:", "profile: team, region:").format(url=fake.base_url)
+        with KortexProcess(config, env=environment) as gateway:
+            assert says_hello(gateway, "m") == "aws says: hello"
+        assert f"Credential={PROFILE.access_key}/" in fake.requests[0].headers["authorization"]
+
+
+def test_replaced_credentials_file_is_read_again(tmp_path: Path) -> None:
+    """As what rotates credentials replaces it: by renaming."""
+    file = tmp_path / "credentials"
+    write_profile(file, CREDENTIALS)
+    with FakeBedrock(name="aws") as fake:
+        keys = f"profile: team, credentialsFile: {file}, region:"
+        with KortexProcess(CONFIG.replace("region:", keys).format(url=fake.base_url), env=NOTHING) as gateway:
+            assert says_hello(gateway, "m") == "aws says: hello"
+            write_profile(file, PROFILE)
+
+            def signed_anew() -> bool:
+                assert says_hello(gateway, "m") == "aws says: hello"
+                return f"Credential={PROFILE.access_key}/" in fake.requests[-1].headers["authorization"]
+
+            gateway.until(signed_anew, "the new credentials sign")
+
+
+def write_profile(file: Path, credentials: Credentials) -> None:
+    """In place of what was there, by renaming."""
+    token = "" if credentials.token is None else f"aws_session_token = {credentials.token}\n"
+    aside = file.with_name("aside")
+    aside.write_text(
+        f"[team]\naws_access_key_id = {credentials.access_key}\n"
+        f"aws_secret_access_key = {credentials.secret_key}\n{token}"
+    )
+    aside.replace(file)
