@@ -25,7 +25,7 @@ from tests.fakes.recorded import Recorded
 SONNET = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123def456"
 CONFIG = """
-gateway: {{bodyLimit: 24MiB}}
+gateway: {{bodyLimit: 24MiB, circuitBreaker: {{enabled: false}}}}
 backends:
   converse: {{provider: bedrock, region: us-east-1, url: "{bedrock}", model: "{sonnet}"}}
   invoke: {{provider: bedrock, region: us-east-1, url: "{bedrock}", model: "{sonnet}", api: invoke}}

@@ -56,6 +56,8 @@ SSE: Final = partial(SseFramer, limit=1 << 20)
 class Dialect:
     """``model`` is the provider's name for the model, where a case's ``models.json`` names no other.
 
+    ``others`` are models for which requests are written in other ways.
+
     Streams are recorded in files that end in ``streams``; ``framed`` makes the provider's bytes of what stands there,
     and ``framer`` cuts them.
     """
@@ -63,6 +65,7 @@ class Dialect:
     name: str
     translator: Translator
     model: str
+    others: tuple[str, ...] = ()
     streams: str = "sse"
     framed: Callable[[bytes], bytes] = as_recorded
     framer: Callable[[], Framer[Event]] = SSE
@@ -78,6 +81,13 @@ DIALECTS: Final = (
         name="converse",
         translator=ConverseTranslator(),
         model="us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        others=(
+            "us.anthropic.claude-opus-5-5-v1",
+            "amazon.nova-pro-v1:0",
+            "us.amazon.nova-2-lite-v1:0",
+            "openai.gpt-oss-120b-1:0",
+            "meta.llama3-3-70b-instruct-v1:0",
+        ),
         streams="jsonl",
         framed=event_stream,
         framer=partial(EventStreamFramer, limit=1 << 20),

@@ -125,7 +125,7 @@ class BlockWriter:
     def _own_name(self, given: str) -> str:
         """Of the characters that are allowed, and of no other document in the request."""
         stem = given.rpartition(".")[0] or given
-        plain = _SPACES.sub(" ", _UNSPEAKABLE.sub(" ", stem)).strip()[: _LONGEST_NAME - 8] or "document"
+        plain = _SPACES.sub(" ", _UNSPEAKABLE.sub(" ", stem))[: _LONGEST_NAME - 8].strip() or "document"
         name, count = plain, 1
         while name in self._names:
             count += 1

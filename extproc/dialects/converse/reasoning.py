@@ -14,6 +14,7 @@ from extproc.errors import InvalidRequest
 Json = dict[str, Any]
 
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_OPENAIS_NAMES: Final = {"temperature": "temperature", "topP": "top_p"}
 _HOTTEST: Final = 1.0
 
 
@@ -46,7 +47,7 @@ def encode_inference(fields: Mapping[str, Any], model: Model, *, forced: bool, u
     effort = fields.get("reasoning_effort")
     if effort is None:
         return inference
-    if effort != "none" and effort not in _EFFORTS:
+    if not isinstance(effort, str) or (effort != "none" and effort not in _EFFORTS):
         raise InvalidRequest(
             f"Invalid value for 'reasoning_effort': expected none, {', '.join(BUDGETS)}.", param="reasoning_effort"
         )
@@ -82,9 +83,7 @@ def _nova(inference: Inference, effort: str) -> None:
         effort = "medium"
         inference.dropped.append("reasoning_effort")
     if effort == "high":
-        inference.dropped += [
-            {"temperature": "temperature", "topP": "top_p"}[name] for name in inference.config if name != "maxTokens"
-        ]
+        inference.dropped += [_OPENAIS_NAMES[name] for name in inference.config]
         inference.config.clear()
     inference.native["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": effort}
 

@@ -30,8 +30,8 @@ EXTRA: Final = "bedrock"
 
 _OURS: Final = frozenset({"modelId", "messages", "system", "toolConfig"})
 _TAIL: Final = ("toolConfig", "system", "messages")
-_TIERS: Final = frozenset({"priority", "flex"})
-_AT_REST: Final = frozenset({"auto", "default"})
+_TIERS: Final = ("priority", "flex")
+_AT_REST: Final = ("auto", "default")
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#bedrock-runtime_Converse-request-requestMetadata
 _METADATA: Final = re.compile(r"[A-Za-z0-9\s:_@$#=/+,\-.]{0,256}")
 _MOST_METADATA: Final = 16
@@ -99,8 +99,10 @@ def _output(wanted: Any, model: Model, inference: Inference, dropped: set[str]) 
 
 
 def _metadata(given: Any, dropped: set[str]) -> Json:
-    """OpenAI's tags for its dashboard are AWS's for its logs, but for some characters."""
-    items = given.items() if isinstance(given, dict) else ()
+    """OpenAI's tags for its dashboard are AWS's for its logs, but for some characters. Raises InvalidRequest."""
+    if given is not None and not isinstance(given, dict):
+        raise InvalidRequest("Invalid type for 'metadata': expected an object.", param="metadata")
+    items = (given or {}).items()
     fitting = {
         name: value
         for name, value in items
@@ -113,7 +115,7 @@ def _metadata(given: Any, dropped: set[str]) -> Json:
 
 
 def _tier(tier: Any, dropped: set[str]) -> Json | None:
-    if isinstance(tier, str) and tier in _TIERS:
+    if tier in _TIERS:
         return {"type": tier}
     if tier is not None and tier not in _AT_REST:
         dropped.add("service_tier")
