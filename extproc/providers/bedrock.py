@@ -105,6 +105,7 @@ BEDROCK = Provider(
     authorize=bearer,
     dialect=dialect,
     signing=signing,
+    price_list="aws",
     environment=Environment(
         key="AWS_BEARER_TOKEN_BEDROCK",
         together=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),

@@ -156,7 +156,7 @@ def _thought(block: Json) -> Json | None:
 
 def _inner_marker(content: Any) -> Any:
     """That of a part of a tool's result, inside of which no cache point may stand."""
-    parts = content if isinstance(content, list) else ()
+    parts: list[Json] = content if isinstance(content, list) else []
     return next((part["cache_control"] for part in reversed(parts) if part.get("cache_control")), None)
 
 

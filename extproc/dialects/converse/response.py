@@ -29,6 +29,7 @@ _FINISH: Final = {
     "refusal": "content_filter",
 }
 _MALFORMED: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
+_TIERS: Final = frozenset({"default", "flex", "priority"})
 _COUNTS: Final = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 
@@ -64,7 +65,14 @@ def _completion(fields: Json, call: Call) -> ClientReply:
     }
     if usage is not None:
         body["usage"] = usage_fields(usage)
-    return ClientReply(body=orjson.dumps(body), usage=usage)
+    return ClientReply(body=orjson.dumps(body), usage=usage, service_tier=service_tier(fields))
+
+
+def service_tier(fields: Mapping[str, Any]) -> str | None:
+    """The tier that served, whose names are OpenAI's; ``reserved`` is AWS's own."""
+    tier = fields.get("serviceTier")
+    kind = tier.get("type") if isinstance(tier, dict) else None
+    return kind if isinstance(kind, str) and kind in _TIERS else None
 
 
 def completion_id(call: Call) -> str:
@@ -140,4 +148,16 @@ def read_usage(usage: Any) -> Usage | None:
         output=counts["outputTokens"],
         cached_input=read,
         cache_write=written,
+        cache_write_1h=_written_for_an_hour(given.get("cacheDetails")),
     )
+
+
+def _written_for_an_hour(details: Any) -> int | None:
+    """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CacheDetail.html"""
+    lasting = [
+        count
+        for detail in (details if isinstance(details, list) else ())
+        if isinstance(detail, dict) and detail.get("ttl") == "1h"
+        if isinstance(count := detail.get("inputTokens"), int) and not isinstance(count, bool) and count >= 0
+    ]
+    return sum(lasting) if lasting else None

@@ -13,7 +13,14 @@ import orjson
 from extproc.dialects.aws_errors import error_from_event
 from extproc.dialects.base import GarbledReply, StreamState
 from extproc.dialects.blocks.stream import BlockStream
-from extproc.dialects.converse.response import annotation, completion_id, finish_reason, read_usage, tool_use
+from extproc.dialects.converse.response import (
+    annotation,
+    completion_id,
+    finish_reason,
+    read_usage,
+    service_tier,
+    tool_use,
+)
 from extproc.framing.sse import Event
 from extproc.openai.call import Call
 
@@ -105,6 +112,7 @@ class ConverseStream:
         return self._chunks.finish(finish_reason(fields.get("stopReason")))
 
     def _end(self, fields: Json) -> bytes:
+        self.state.service_tier = service_tier(fields)
         self.state.usage = read_usage(fields.get("usage"))
         return self._chunks.end()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from extproc.config.load import ConfigError, load
+from extproc.metering.price import price_for
 from extproc.openai.call import Call, Operation
 from extproc.providers.bedrock import BEDROCK, Settings
 from extproc.providers.registry import SETTINGS
@@ -100,3 +101,9 @@ def test_path_holds_the_model_escaped(api: str, model: str, stream: bool, path: 
     call = Call(operation=Operation.CHAT, model="asked", body=b"{}", stream=stream)
     assert BEDROCK.path(settings(api=api), call, model) == path
     assert BEDROCK.path(settings(api=api, url="https://proxy.example/aws/"), call, model) == f"/aws{path}"
+
+
+@pytest.mark.parametrize("model", [SONNET, "amazon.nova-pro-v1:0", "us.amazon.nova-lite-v1:0"])
+def test_models_have_a_price(model: str) -> None:
+    """By AWS's names for them, in the list of prices."""
+    assert price_for(settings(), price_list=BEDROCK.price_list, model=model, at=1_790_000_000.0) is not None
