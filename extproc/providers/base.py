@@ -13,6 +13,7 @@ from extproc.config.backends import Backend
 from extproc.dialects.base import ClientReply, Translator
 from extproc.openai.call import Call, Operation
 from extproc.providers.signing import Signing
+from extproc.providers.token_request import TokenRequest
 
 OPENAI_PATHS: Final = {
     Operation.CHAT: "/chat/completions",
@@ -72,6 +73,8 @@ class Provider(Generic[SettingsT]):
     dialect: Callable[[SettingsT, str], str] | None = None
     signing: Callable[[SettingsT], Signing | None] | None = None
     """How Envoy signs the requests, where the credential is no header."""
+    token: Callable[[SettingsT], TokenRequest | None] | None = None
+    """The token that is the backend's credential, where that is not its ``apiKey``."""
 
     def translator(self, operation: Operation, settings: SettingsT, model: str) -> Translator | None:
         """The translator of an operation for a model; None when that cannot be had there."""
