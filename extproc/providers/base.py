@@ -38,6 +38,8 @@ class Environment:
     """
 
     key: str | None = None
+    other_key: str | None = None
+    """Another name of the key's variable, for where the first is not set."""
     url: str | None = None
     base_url: str | None = None
     """An optional variable that moves a provider which has an address of its own."""
@@ -87,8 +89,8 @@ class Provider(Generic[SettingsT]):
 
 
 @cache
-def versioned_path(base_url: str, prefix: str = "") -> str:
-    """The path of a base URL, ending in a version: ``/v1`` is added where the operator left it out.
+def versioned_path(base_url: str, prefix: str = "", version: str = "v1") -> str:
+    """The path of a base URL, ending in a version: ``version`` is added where the operator left it out.
 
     ``prefix`` goes before the version where the base URL does not have it yet, such as KServe's ``/openai``.
     """
@@ -97,7 +99,7 @@ def versioned_path(base_url: str, prefix: str = "") -> str:
         return path
     if prefix and not path.endswith(prefix):
         path += prefix
-    return f"{path}/v1"
+    return f"{path}/{version}"
 
 
 def openai_path(settings: Backend, call: Call, model: str) -> str:  # noqa: ARG001 - the model stands in the body

@@ -11,16 +11,20 @@ from extproc.providers.base import Provider
 from extproc.providers.bedrock import BEDROCK
 from extproc.providers.custom import CUSTOM
 from extproc.providers.demo import DEMO
+from extproc.providers.gemini import GEMINI
 from extproc.providers.kserve import KSERVE
 from extproc.providers.mistral import MISTRAL
 from extproc.providers.ollama import OLLAMA
 from extproc.providers.openai import OPENAI
+from extproc.providers.vertex import VERTEX
 from extproc.providers.vllm import VLLM
 
 _ALL: Final[tuple[Provider[Any], ...]] = (
     OPENAI,
     ANTHROPIC,
     BEDROCK,
+    GEMINI,
+    VERTEX,
     MISTRAL,
     OLLAMA,
     VLLM,

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -128,6 +128,7 @@ def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes:
     variables = provider.environment
     if variables is None:
         return
+    variables = _with_the_key_that_is_set(variables, environment)
     if not _is_on(variables, environment):
         return
     keys = {variable: key for key, variable in variables.settings}
@@ -157,11 +158,18 @@ def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes:
         )
 
 
+def _with_the_key_that_is_set(variables: Environment, environment: Mapping[str, str]) -> Environment:
+    first, other = (environment.get(name or "", "").strip() for name in (variables.key, variables.other_key))
+    return replace(variables, key=variables.other_key) if other and not first else variables
+
+
 def _is_on(variables: Environment, environment: Mapping[str, str]) -> bool:
     switch = variables.url or variables.key
-    if switch is None or environment.get(switch, "").strip():
+    if switch is not None and environment.get(switch, "").strip():
         return True
-    return bool(variables.together) and all(environment.get(name, "").strip() for name in variables.together)
+    if variables.together:
+        return all(environment.get(name, "").strip() for name in variables.together)
+    return switch is None
 
 
 def _reason(error: ValidationError, variables: Environment) -> str:
@@ -287,6 +295,9 @@ def _model_names(body: bytes) -> tuple[str, ...]:
             return tuple(filter(_is_name, ids))[:_MOST_NAMES]
         case {"data": None}:  # Ollama without a model
             return ()
+        case {"models": [*entries]}:  # Google's own list, where every name begins with "models/"
+            named = [str(entry.get("name")) for entry in entries if isinstance(entry, dict)]
+            return tuple(filter(_is_name, (name.removeprefix("models/") for name in named)))[:_MOST_NAMES]
     message = "no list of models"
     raise ValueError(message)
 
@@ -309,7 +320,7 @@ def _kind(error: Exception) -> str:
 
 def _alternatives() -> str:
     switches = [
-        provider.environment.url or provider.environment.key
+        provider.environment.url or provider.environment.key or " with ".join(provider.environment.together)
         for provider in PROVIDERS.values()
         if provider.environment is not None
     ]

@@ -36,9 +36,11 @@ _TIERS: Final = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 def encode_request(call: Call, model: str, hosting: Hosting) -> UpstreamRequest:
     """``model`` is the provider's name for it. Raises InvalidRequest and UnsupportedFeature."""
     fields = call.fields()
-    dropped = _judge(fields, model)
+    dropped = _judge(fields, model, hosting)
     facts = model_facts(model)
     conversation = encode_messages(fields["messages"], model, system_turns=facts.system_turns)
+    if not hosting.fetches:
+        _refuse_addresses(conversation.messages)
     tools = encode_tools(fields, facts, conversation.tools_used)
     reasoning = encode_reasoning(fields, facts, forced=tools.forced, unthought=conversation.unthought)
     schema, instruction = output_schema(fields.get("response_format"), structured=facts.structured)
@@ -79,14 +81,22 @@ def encode_request(call: Call, model: str, hosting: Hosting) -> UpstreamRequest:
     )
 
 
-def _judge(fields: Mapping[str, Any], model: str) -> set[str]:
+def _judge(fields: Mapping[str, Any], model: str, hosting: Hosting) -> set[str]:
     """What is dropped by the table. Raises UnsupportedFeature for what it refuses."""
-    table = support_of(model)
+    table = support_of(model, fetches=hosting.fetches)
     judged = {feature: support_for(feature, table) for feature in used_features(fields)}
     refused = sorted(feature for feature, support in judged.items() if support is Support.REFUSED)
     if refused:
         raise UnsupportedFeature(f"Anthropic's API cannot do this: {', '.join(refused)}.", param=refused[0])
     return {feature for feature, support in judged.items() if support is Support.DROPPED}
+
+
+def _refuse_addresses(messages: list[Json]) -> None:
+    for message in messages:
+        for block in message["content"] if isinstance(message["content"], list) else ():
+            if isinstance(block.get("source"), dict) and block["source"].get("type") == "url":
+                words = "Claude fetches no addresses where this backend serves it: send the file as a data URL."
+                raise UnsupportedFeature(words, param="messages")
 
 
 def _metadata(fields: Mapping[str, Any]) -> Json | None:

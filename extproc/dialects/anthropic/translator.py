@@ -30,7 +30,7 @@ class AnthropicTranslator:
 
     def support_of(self, model: str) -> Mapping[str, Support]:
         """See ``extproc.dialects.anthropic.features``."""
-        return support_of(model)
+        return support_of(model, fetches=self.hosting.fetches)
 
     def rewrites(self, call: Call, model: str) -> bool:  # noqa: ARG002 - whatever is called
         """Always: nothing of the client's body can stay as it is."""

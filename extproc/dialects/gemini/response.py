@@ -44,10 +44,10 @@ def parse(text: bytes, otherwise: str) -> Json:
     return fields
 
 
-def reply_id(fields: Mapping[str, Any]) -> str:
-    """Of the reply, which may have none."""
+def reply_id(fields: Mapping[str, Any], call: Call) -> str:
+    """The reply's own id, or else that of its request."""
     identifier = fields.get("responseId")
-    return identifier if isinstance(identifier, str) and identifier else "unnamed"
+    return identifier if isinstance(identifier, str) and identifier else call.reply_id
 
 
 def blocked(fields: Mapping[str, Any]) -> str | None:
@@ -73,10 +73,10 @@ def _completion(fields: Json, call: Call) -> ClientReply:
         candidates = fields.get("candidates")
         if not isinstance(candidates, list) or not candidates:
             raise GarbledReply("The provider's reply has no candidates.")
-        identifier = reply_id(fields)
+        identifier = reply_id(fields, call)
         choices = [_answer(candidate, place, identifier) for place, candidate in enumerate(candidates)]
     body: Json = {
-        "id": reply_id(fields),
+        "id": reply_id(fields, call),
         "object": "chat.completion",
         "created": call.created,
         "model": call.model,

@@ -19,7 +19,7 @@ _KEPT: Final = frozenset(
 )
 _VARIANTS: Final = frozenset({"anyOf", "oneOf"})
 _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
-_FORMATS: Final = frozenset({"date-time", "date", "time"})
+_FORMATS: Final = ("date-time", "date", "time")
 # Without a say in what is valid, or read elsewhere.
 _SILENT: Final = frozenset({"$schema", "$id", "$comment", "$anchor", "examples", "deprecated", "readOnly", "writeOnly"})
 _DEEPEST: Final = 200
@@ -57,23 +57,20 @@ def _clean(schema: Any, depth: int) -> Schema:
 
 def _member(name: str, value: Any, depth: int) -> Schema | None:
     """One keyword as Gemini has it; None for what it has not."""
+    said: Schema | None = None
     match name:
-        case _ if name in _KEPT:
-            return {name: value}
+        case _ if name in _KEPT or (name == "enum" and _is_enum(value)) or (name == "format" and value in _FORMATS):
+            said = {name: value}
+        case "const" if _is_enum([value]):
+            said = {"enum": [value]}
         case "properties" if isinstance(value, dict):
-            return {name: {key: _clean(part, depth) for key, part in value.items()}}
+            said = {name: {key: _clean(part, depth) for key, part in value.items()}}
         case "items" | "additionalProperties":
-            return {name: value if isinstance(value, bool) else _clean(value, depth)}
+            said = {name: value if isinstance(value, bool) else _clean(value, depth)}
         case "anyOf" | "oneOf" | "prefixItems" if isinstance(value, list):
             # "oneOf is interpreted the same as anyOf".
-            return {"anyOf" if name in _VARIANTS else name: [_clean(part, depth) for part in value]}
-        case "enum" if _is_enum(value):
-            return {name: value}
-        case "const" if _is_enum([value]):
-            return {"enum": [value]}
-        case "format" if value in _FORMATS:
-            return {name: value}
-    return None
+            said = {"anyOf" if name in _VARIANTS else name: [_clean(part, depth) for part in value]}
+    return said
 
 
 def _definitions(schema: Mapping[str, Any], depth: int) -> Schema:

@@ -72,7 +72,7 @@ class GeminiStream:
         return b"".join(self._candidate(candidate) for candidate in fields.get("candidates") or ())
 
     def _begin(self, fields: Json) -> None:
-        self._reply = reply_id(fields)
+        self._reply = reply_id(fields, self._call)
         # Written once: the rest of every chunk follows it.
         head = {
             "id": self._reply,
