@@ -14,6 +14,7 @@ import orjson
 from extproc.dialects.anthropic import AnthropicTranslator
 from extproc.dialects.base import Translator, UpstreamReply
 from extproc.dialects.converse import ConverseTranslator
+from extproc.dialects.gemini import GeminiTranslator
 from extproc.errors import KortexError, UpstreamError
 from extproc.framing.base import Framer, FramingError
 from extproc.framing.event_stream import EventStreamFramer
@@ -92,11 +93,14 @@ DIALECTS: Final = (
         framed=event_stream,
         framer=partial(EventStreamFramer, limit=1 << 20),
     ),
+    Dialect(name="gemini", translator=GeminiTranslator(), model="gemini-2.5-flash"),
 )
 
 _BILLED_BY_AWS: Final = "AWS sends bills, and no error about them"
 _STATUS_TELLS: Final = "an exception has a status of its own, or a mark in the stream"
 _NO_SUCH_REASON: Final = "Converse has no such stop reason"
+_ONE_LIMIT: Final = "Gemini's window is told as its limit"
+_SIGNED: Final = "Gemini signs its thoughts, and neither redacts them nor leaves them out"
 
 ABSENT: Final[Mapping[tuple[str, str], str]] = {
     ("error_billing", "converse"): _BILLED_BY_AWS,
@@ -106,26 +110,63 @@ ABSENT: Final[Mapping[tuple[str, str], str]] = {
     ("reply_refusal", "converse"): _NO_SUCH_REASON,
     ("reply_refusal_after_text", "converse"): _NO_SUCH_REASON,
     ("reply_usage_growing", "converse"): "usage is told once",
+    ("error_content_filter", "gemini"): "a blocked prompt is no error but a 200 with its reason",
+    ("error_context_length_with_the_limit", "gemini"): _ONE_LIMIT,
+    ("reply_window_reached", "gemini"): _ONE_LIMIT,
+    ("reply_citations_of_documents", "gemini"): "Gemini does not cite the request's documents",
+    ("reply_pause", "gemini"): "Gemini does not pause",
+    ("reply_stream_without_its_last_event", "gemini"): "Gemini's stream has no event for its end",
+    ("reply_thinking_left_out_before_a_tool", "gemini"): _SIGNED,
+    ("reply_thinking_redacted_before_a_tool", "gemini"): _SIGNED,
 }
 """(case, dialect) → why the dialect has no reply for a case for which another one has."""
 
-OWN: Final[Mapping[str, str]] = dict.fromkeys(
-    (
-        "error_model_error",
-        "error_model_not_ready",
-        "error_model_without_on_demand",
-        "error_named_in_the_body",
-        "error_quota",
-        "error_resource_unknown",
-        "reply_guardrail_intervened",
-        "reply_malformed_model_output",
-        "reply_stream_cut_in_a_message",
-        "reply_stream_error_of_the_transport",
-        "reply_stream_malformed_tool_use",
-        "reply_stream_with_a_wrong_checksum",
+OWN: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            "error_model_error",
+            "error_model_not_ready",
+            "error_model_without_on_demand",
+            "error_named_in_the_body",
+            "error_quota",
+            "error_resource_unknown",
+            "reply_guardrail_intervened",
+            "reply_malformed_model_output",
+            "reply_stream_cut_in_a_message",
+            "reply_stream_error_of_the_transport",
+            "reply_stream_malformed_tool_use",
+            "reply_stream_with_a_wrong_checksum",
+        ),
+        "converse",
     ),
-    "converse",
-)
+    **dict.fromkeys(
+        (
+            "error_cancelled",
+            "error_in_an_array",
+            "error_precondition",
+            "error_token_refused",
+            "reply_call_malformed",
+            "reply_stream_of_a_malformed_call",
+            "reply_stream_of_a_malformed_call_after_text",
+            "reply_candidates_two",
+            "reply_code_that_was_run",
+            "reply_image",
+            "reply_logprobs",
+            "reply_model_armor",
+            "reply_prompt_blocked",
+            "reply_prompt_blocked_with_a_reason",
+            "reply_recitation",
+            "reply_signature_alone_at_the_end",
+            "reply_signatures_of_two_calls",
+            "reply_stream_of_candidates_one_unfinished",
+            "reply_stream_of_candidates_two",
+            "reply_usage_of_everything",
+            "reply_without_a_reason",
+            "reply_without_an_id",
+        ),
+        "gemini",
+    ),
+}
 """Cases of something that only one dialect has, and which."""
 
 

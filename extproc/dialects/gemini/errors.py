@@ -43,6 +43,7 @@ _CONTEXT_LENGTH: Final = re.compile(
 _MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)
 _BAD_KEY: Final = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED"})
 _NO_MONEY: Final = re.compile(r"prepayment credits|billing account|spend(?:ing)? (?:cap|limit)", re.IGNORECASE)
+_NOT_HERE: Final = re.compile(r"location is not supported", re.IGNORECASE)
 _DELAY: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
@@ -93,6 +94,9 @@ def _error(status: int, error: Mapping[str, Any], retry_after: str | None) -> Up
         code = "context_length_exceeded"
     elif status in {400, 403, 429} and _NO_MONEY.search(text):
         status, code = 429, "insufficient_quota"
+    elif status == 400 and _NOT_HERE.search(text):
+        # As OpenAI tells it: the request is in order, and where the gateway runs is not.
+        status, code = 403, "unsupported_country_region_territory"
     elif code is None and isinstance(name, str) and name not in _GENERIC:
         code = name.lower()
     return UpstreamError(
