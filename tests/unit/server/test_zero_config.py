@@ -14,6 +14,7 @@ from extproc.config.load import ConfigError, Loaded, load
 from extproc.providers.registry import SETTINGS
 from extproc.server.zero_config import ZeroConfig, complete_url, configure_from_environment
 from tests.fakes import FakeProvider, Status, closed_port
+from tests.fakes.gemini_provider import FakeGemini
 
 OLLAMA = "http://localhost:11434"
 KEY = "sk-secret-of-the-operator"
@@ -281,3 +282,44 @@ async def test_bedrock_is_left_out_when_its_key_has_no_region() -> None:
     assert "bedrock is left out: AWS_REGION is not set" in made.notes
     made = await configure({"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "Ireland"})
     assert [note for note in made.notes if note.startswith("bedrock is left out: AWS_REGION: ")]
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [
+        pytest.param({"GEMINI_API_KEY": KEY}, "GEMINI_API_KEY", id="its-own"),
+        pytest.param({"GOOGLE_API_KEY": KEY}, "GOOGLE_API_KEY", id="googles"),
+        pytest.param({"GEMINI_API_KEY": KEY, "GOOGLE_API_KEY": "another"}, "GEMINI_API_KEY", id="both"),
+        pytest.param({"GEMINI_API_KEY": " ", "GOOGLE_API_KEY": KEY}, "GOOGLE_API_KEY", id="one-that-holds-nothing"),
+    ],
+)
+async def test_gemini_has_its_key_from_either_variable(environment: dict[str, str], variable: str) -> None:
+    """And its models from Google's own list."""
+    with FakeGemini(api_key=KEY, models=["gemini-2.5-flash", "gemini-embedding-001"]) as fake:
+        made = await configure({**environment, "GOOGLE_GEMINI_BASE_URL": fake.base_url})
+    assert written(made)["backends"]["gemini"] == {
+        "provider": "gemini",
+        "apiKey": {"env": variable},
+        "url": fake.base_url,
+    }
+    assert models(made, "gemini") == ["gemini-2.5-flash", "gemini-embedding-001", "gemini-*", "gemma-*"]
+    assert made.notes == ()
+    loaded(made)
+
+
+async def test_vertex_is_there_when_project_and_location_are_set() -> None:
+    """Many a machine in Google's cloud has the project alone."""
+    assert "vertex" not in written(await configure({"GOOGLE_CLOUD_PROJECT": "my-project"}))["backends"]
+    made = await configure({"GOOGLE_CLOUD_PROJECT": "my-project", "GOOGLE_CLOUD_LOCATION": "eu"})
+    assert written(made)["backends"]["vertex"] == {"provider": "vertex", "project": "my-project", "location": "eu"}
+    assert written(made)["routes"]["vertex-by-prefix"]["models"] == ["vertex/*"]
+    assert made.sources["vertex"] == "GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION"
+    assert made.notes == ()
+    assert loaded(made).config.backends["vertex"].url == "https://aiplatform.eu.rep.googleapis.com"
+
+
+async def test_setting_that_makes_no_sense_is_told_by_its_variable() -> None:
+    """The gateway starts with the rest."""
+    made = await configure({"GOOGLE_CLOUD_PROJECT": "My Project", "GOOGLE_CLOUD_LOCATION": "eu"})
+    assert made.notes[0].startswith("vertex is left out: GOOGLE_CLOUD_PROJECT: ")
+    assert "My Project" not in made.notes[0]
