@@ -99,7 +99,8 @@ def _check_contents(body: Json, model: str, sign: Sign, *, cloud: bool) -> None:
         raise invalid("* GenerateContentRequest.contents: contents is not specified")
     system = body.get("systemInstruction")
     if system is not None:
-        _check_parts(system, "system_instruction", cloud=cloud)
+        _known(system, {"parts"}, "system_instruction")
+        list(_check_parts(system, "system_instruction", cloud=cloud))
     if contents[0].get("role") != "user":
         raise invalid("Please ensure that multiturn requests alternate between user and model, beginning with user.")
     waiting: list[tuple[str, str]] = []
@@ -131,7 +132,7 @@ def _check_contents(body: Json, model: str, sign: Sign, *, cloud: bool) -> None:
 def _check_signatures(calls: list[Json], sign: Sign) -> None:
     for part in calls:
         signature = part.get("thoughtSignature", PLACEHOLDER)
-        if signature not in {PLACEHOLDER, sign(part["functionCall"])}:
+        if signature not in (PLACEHOLDER, sign(part["functionCall"])):
             raise invalid("Thought signature is not valid")
 
 

@@ -126,7 +126,7 @@ class _Writer:
                 parts = signed_texts(parts, signatures)
             if signatures.call:
                 written["thoughtSignature"] = signatures.call
-            elif index == 0 and self._model.signs_calls and not any("thoughtSignature" in part for part in parts):
+            elif index == 0 and self._model.signs_calls:
                 written["thoughtSignature"] = PLACEHOLDER
             parts.append(written)
         if parts:
