@@ -18,6 +18,7 @@ from extproc.openai.usage import usage_fields
 Json = dict[str, Any]
 
 _DONE: Final = encode_event(b"[DONE]")
+_MOST_CANDIDATES: Final = 1_000
 
 
 class GeminiStream:
@@ -84,10 +85,12 @@ class GeminiStream:
 
     def _candidate(self, candidate: Json) -> bytes:
         index = candidate.get("index") or 0
+        if not isinstance(index, int) or not 0 <= index < _MOST_CANDIDATES:
+            raise GarbledReply("The provider's stream has a candidate without a place.")
         out = b""
         said = self._said.get(index)
         if said is None:
-            said = self._said[index] = Said(self._reply, int(index))
+            said = self._said[index] = Said(self._reply, index)
             out = self._chunk(index, {"role": "assistant", "content": ""})
         probabilities = logprobs(candidate)
         for delta in said.add(candidate):

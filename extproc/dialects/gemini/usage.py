@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from extproc.openai.usage import Usage
+
+_MOST: Final = 1 << 53
+"""A count that JSON's readers do not agree on is none."""
 
 
 def read_usage_metadata(value: Any) -> Usage | None:
@@ -36,4 +39,4 @@ def _audio(details: Any) -> int | None:
 
 def _count(value: Mapping[str, Any], name: str) -> int | None:
     number = value.get(name)
-    return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else None
+    return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < _MOST else None
