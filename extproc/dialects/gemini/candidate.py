@@ -65,7 +65,7 @@ class Said:
             delta = self._delta(part)
             if delta is not None:
                 yield delta
-        annotations = list(self._annotations(candidate.get("groundingMetadata")))
+        annotations = list(self._annotations(candidate))
         if annotations:
             yield {"annotations": annotations}
         reason = candidate.get("finishReason")
@@ -134,23 +134,34 @@ class Said:
         self._ids.add(own)
         return own
 
-    def _annotations(self, grounding: Any) -> Iterator[Json]:
-        """Web pages as annotations: https://ai.google.dev/gemini-api/docs/google-search#attributing_sources_with_inline_citations"""
-        if not isinstance(grounding, dict):
-            return
-        chunks = grounding.get("groundingChunks") or []
+    def _annotations(self, candidate: Mapping[str, Any]) -> Iterator[Json]:
+        """Web pages that the answer rests on, or repeats, as annotations of their part of the text.
+
+        https://ai.google.dev/gemini-api/docs/google-search#attributing_sources_with_inline_citations and
+        https://ai.google.dev/api/generate-content#citationmetadata
+        """
         text = "".join(self._text).encode("utf-8", "replace")
+        grounding = candidate.get("groundingMetadata") or {}
+        pages = [chunk.get("web") for chunk in grounding.get("groundingChunks") or ()]
         for support in grounding.get("groundingSupports") or ():
-            segment = support.get("segment") or {}
-            # In bytes of UTF-8, where OpenAI counts characters.
-            start = len(text[: int(segment.get("startIndex") or 0)].decode("utf-8", "ignore"))
-            end = len(text[: int(segment.get("endIndex") or 0)].decode("utf-8", "ignore"))
             for index in support.get("groundingChunkIndices") or ():
-                web = chunks[index].get("web") if index < len(chunks) else None
-                if isinstance(web, dict):
-                    page = {"url": web.get("uri"), "title": web.get("title") or ""}
-                    cited = {"start_index": start, "end_index": end, **page}
-                    yield {"type": "url_citation", "url_citation": cited}
+                page = pages[index] if index < len(pages) else None
+                if isinstance(page, dict):
+                    yield _cited(text, support.get("segment") or {}, page)
+        repeated = candidate.get("citationMetadata") or {}
+        # The two platforms have two names for them.
+        for source in repeated.get("citationSources") or repeated.get("citations") or ():
+            if source.get("uri"):
+                yield _cited(text, source, source)
+
+
+def _cited(text: bytes, place: Mapping[str, Any], page: Mapping[str, Any]) -> Json:
+    """Places are in bytes of UTF-8, where OpenAI counts characters."""
+    start, end = (
+        len(text[: int(place.get(name) or 0)].decode("utf-8", "ignore")) for name in ("startIndex", "endIndex")
+    )
+    cited = {"start_index": start, "end_index": end, "url": page.get("uri"), "title": page.get("title") or ""}
+    return {"type": "url_citation", "url_citation": cited}
 
 
 def logprobs(candidate: Mapping[str, Any]) -> Json | None:

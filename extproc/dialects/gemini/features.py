@@ -80,7 +80,7 @@ _SUPPORT: Final[Mapping[str, Support]] = MappingProxyType(
 )
 # Labels of a request are a thing of Google Cloud's bills.
 _CLOUD_SUPPORT: Final[Mapping[str, Support]] = MappingProxyType(
-    {**_SUPPORT, "metadata": Support.MAPPED, "user": Support.MAPPED}
+    {**_SUPPORT, "metadata": Support.MAPPED, "user": Support.MAPPED, "vertex": Support.PASSED}
 )
 
 

@@ -25,8 +25,11 @@ from extproc.openai.features import Support, support_for, used_features
 
 Json = dict[str, Any]
 
-EXTRA: Final = "gemini"
-"""The client's key for Gemini's own fields: ``{"gemini": {"safetySettings": […], "tools": [{"googleSearch": {}}]}}``"""
+EXTRAS: Final = ("gemini", "vertex")
+"""The client's keys for Gemini's own fields: ``{"gemini": {"safetySettings": […], "tools": [{"googleSearch": {}}]}}``
+
+The second is for those of Google Cloud alone, and dropped elsewhere.
+"""
 
 _OURS: Final = frozenset({"contents", "model"})
 _TAIL: Final = ("toolConfig", "tools", "systemInstruction", "contents")
@@ -54,7 +57,9 @@ def encode_request(call: Call, model: str, *, cloud: bool) -> UpstreamRequest:
         "contents": conversation.contents,
     }
     body = {name: value for name, value in parts.items() if value is not None}
-    return UpstreamRequest(body=_json(_merged(body, fields.get(EXTRA))), dropped=tuple(sorted(dropped)))
+    for name in EXTRAS if cloud else EXTRAS[:1]:
+        body = _merged(body, fields.get(name), name)
+    return UpstreamRequest(body=_json(body), dropped=tuple(sorted(dropped)))
 
 
 def _judge(fields: Mapping[str, Any], model: str, *, cloud: bool) -> set[str]:
@@ -87,31 +92,31 @@ def _labels(fields: Mapping[str, Any], dropped: set[str]) -> Json | None:
     return taken or None
 
 
-def _merged(body: Json, extra: Any) -> Json:
+def _merged(body: Json, extra: Any, name: str) -> Json:
     """Gemini's own fields over ours, object by object; tools beside ours. The cached part is still last."""
     if extra is None:
         return body
     if not isinstance(extra, dict):
-        raise InvalidRequest(f"Invalid type for '{EXTRA}': expected an object.", param=EXTRA)
+        raise InvalidRequest(f"Invalid type for '{name}': expected an object.", param=name)
     foreign = sorted(_OURS & extra.keys())
     if foreign:
-        place = f"{EXTRA}.{foreign[0]}"
+        place = f"{name}.{foreign[0]}"
         raise InvalidRequest(f"'{place}' cannot be set: use OpenAI's field.", param=place)
     own = dict(extra)
     tools = own.pop("tools", None)
     if tools is not None:
         if not isinstance(tools, list):
-            raise InvalidRequest(f"Invalid type for '{EXTRA}.tools': expected an array.", param=f"{EXTRA}.tools")
+            raise InvalidRequest(f"Invalid type for '{name}.tools': expected an array.", param=f"{name}.tools")
         body["tools"] = [*body.get("tools", ()), *tools]
     merged = _over(body, own)
     calling = merged.get("toolConfig", {})
     calling = calling.get("functionCallingConfig") if isinstance(calling, dict) else None
     if isinstance(calling, dict) and calling.get(_STREAMED_ARGUMENTS):
-        place = f"{EXTRA}.toolConfig.functionCallingConfig.{_STREAMED_ARGUMENTS}"
+        place = f"{name}.toolConfig.functionCallingConfig.{_STREAMED_ARGUMENTS}"
         raise UnsupportedFeature(f"'{place}' is not supported: arguments come in one piece.", param=place)
-    for name in _TAIL:
-        if name in merged:
-            merged[name] = merged.pop(name)
+    for last in _TAIL:
+        if last in merged:
+            merged[last] = merged.pop(last)
     return merged
 
 

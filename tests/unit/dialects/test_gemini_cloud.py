@@ -91,3 +91,12 @@ def test_claude_is_asked_as_vertex_wants_it() -> None:
         ),
     )
     assert CLAUDE.encode(request, "claude-sonnet-4-5").headers == (("anthropic-beta", "context-1m"),)
+
+
+def test_fields_of_google_clouds_own_are_passed_there_and_nowhere_else() -> None:
+    """Over those of both."""
+    own = {"gemini": {"generationConfig": {"topK": 5}}, "vertex": {"generationConfig": {"audioTimestamp": True}}}
+    body, dropped = sent(CLOUD, "gemini-2.5-flash", **own)
+    assert (body["generationConfig"], dropped) == ({"topK": 5, "audioTimestamp": True}, ())
+    body, dropped = sent(GeminiTranslator(), "gemini-2.5-flash", **own)
+    assert (body["generationConfig"], dropped) == ({"topK": 5}, ("vertex",))
