@@ -20,6 +20,8 @@ from tests.fakes.gemini_provider import FakeGemini, FakeVertex
 from tests.fakes.google_tokens import FakeGoogleTokens
 
 CONFIG = """
+# Each test wants its providers asked, whatever the one before did to them.
+gateway: {{circuitBreaker: {{enabled: false}}}}
 backends:
   gemini: {{provider: gemini, url: "{gemini}", model: gemini-2.5-flash, apiKey: {{env: KEY_GEMINI}}}}
   gemini-3: {{provider: gemini, url: "{gemini}", model: gemini-3-pro-preview, apiKey: {{env: KEY_GEMINI}}}}

@@ -21,6 +21,8 @@ from tests.fakes.gemini_provider import FakeVertex
 from tests.fakes.google_tokens import FakeGoogleTokens
 
 CONFIG = """
+# Each test wants its providers asked, whatever the one before did to them.
+gateway: {{circuitBreaker: {{enabled: false}}}}
 backends:
   vertex:
     {{provider: vertex, url: "{vertex}", project: fake-project, model: gemini-2.5-flash, {file}}}
