@@ -235,7 +235,7 @@ def _check_thinking(config: Json, model: str) -> None:
         raise invalid("Thinking level is not supported for this model.")
     if "thinkingLevel" in config and "thinkingBudget" in config:
         raise invalid("You can only set only one of thinking budget and thinking level.")
-    if config.get("thinkingLevel") == "MINIMAL" and "pro" in model:
+    if config.get("thinkingLevel") == "MINIMAL" and ("pro" in model or re.search(r"gemini-3\.[7-9]", model)):
         raise invalid("Thinking level MINIMAL is not supported for this model.")
     if "thinkingBudget" in config:
         least, most = next(span for line, span in _BUDGETS.items() if line in model)

@@ -9,6 +9,7 @@ from typing import Final
 
 # gemini-2.5-flash-lite, gemini-3-pro-preview, models/gemini-3.1-flash …
 _NAME: Final = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?-(pro|flash-lite|flash)?")
+_MAKES_MEDIA: Final = re.compile(r"-(?:image|tts)")
 _ALIAS: Final = re.compile(r"gemini-(?:pro|flash|flash-lite)-latest")
 
 
@@ -40,6 +41,8 @@ class Model:
 def model_facts(name: str) -> Model:
     """The facts of a model. One whose name tells nothing is taken to be of today's generation."""
     found = _NAME.search(name)
+    if found is not None and int(found[1]) < 3 and _MAKES_MEDIA.search(name):
+        return Model(fetches=False)
     if found is not None:
         return _gemini((int(found[1]), int(found[2] or 0)), found[3] or "flash")
     if _ALIAS.search(name):
@@ -50,7 +53,7 @@ def model_facts(name: str) -> Model:
 
 def _gemini(version: tuple[int, int], line: str) -> Model:
     if version >= (3, 0):
-        weakest = () if line == "pro" else ("MINIMAL",)
+        weakest = ("MINIMAL",) if line != "pro" and version < (3, 7) else ()
         middle = () if line == "pro" and version < (3, 1) else ("MEDIUM",)
         return Model(
             levels=(*weakest, "LOW", *middle, "HIGH"),
