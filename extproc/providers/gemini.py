@@ -55,6 +55,7 @@ GEMINI = Provider(
     path=path,
     authorize=authorize,
     models_path=models_path,
+    price_list="google",
     environment=Environment(
         key="GEMINI_API_KEY",
         other_key="GOOGLE_API_KEY",

@@ -123,6 +123,7 @@ VERTEX = Provider(
     token=token,
     path=path,
     authorize=authorize,
+    price_list="google",
     environment=Environment(
         together=("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION"),
         settings=(("project", "GOOGLE_CLOUD_PROJECT"), ("location", "GOOGLE_CLOUD_LOCATION")),

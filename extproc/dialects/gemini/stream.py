@@ -108,9 +108,10 @@ class GeminiStream:
         self.state.complete = True
         if not self._call.include_usage or self.state.usage is None:
             return _DONE
-        usage = orjson.dumps(usage_fields(self.state.usage))
+        usage = orjson.dumps(usage_fields(self.state.usage) | self.state.beside_usage(self.state.usage))
         return encode_event(self._head + b'],"usage":' + usage + b"}") + _DONE
 
     def _chunk(self, index: int, delta: Json, *, finish: str | None = None, probabilities: Json | None = None) -> bytes:
+        self.state.produced.add_said(delta)
         choice = {"index": index, "delta": delta, "logprobs": probabilities, "finish_reason": finish}
         return encode_event(self._head + orjson.dumps(choice) + b"]}")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from extproc.dialects.anthropic import AnthropicTranslator
 from extproc.dialects.gemini import GeminiEmbeddings, GeminiTranslator, VertexEmbeddings
+from extproc.metering.price import price_for
 from extproc.openai.call import Call, Operation
 from extproc.providers.gemini import GEMINI
 from extproc.providers.token_request import GoogleToken
@@ -176,3 +177,12 @@ def test_credentials_travel_in_googles_headers() -> None:
     assert VERTEX.token(vertex(credentialsFile="/key.json")) == GoogleToken(credentials_file="/key.json")
     assert VERTEX.token(vertex()) == GoogleToken()
     assert GEMINI.token is None
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-embedding-001", "claude-sonnet-4-5@20250929"])
+@pytest.mark.parametrize("settings", [vertex(), vertex(location="eu"), gemini(), gemini(url="http://proxy")])
+def test_prices_are_those_of_google(settings: Any, model: str) -> None:
+    """Wherever it is reached, and whoever made the model."""
+    provider = VERTEX if settings.provider == "vertex" else GEMINI
+    price = price_for(settings, price_list=provider.price_list, model=model, at=1_750_000_000.0)
+    assert price is not None
