@@ -25,6 +25,9 @@ class Support(StrEnum):
     """Leaving it out would change what is asked: the backend is not eligible."""
 
 
+OTHERS: Final = "*"
+"""In a table: what is done with every feature that it does not name."""
+
 # Top-level fields, by the value that asks for nothing. A field of the API that is not here is a feature when present.
 _NEUTRAL: Final[Mapping[str, Callable[[Any], bool]]] = MappingProxyType(
     {
@@ -123,8 +126,9 @@ def _part(part: Mapping[str, Any]) -> Iterator[str]:
 def support_for(feature: str, table: Mapping[str, Support]) -> Support:
     """What a dialect with this table does with a feature; an empty table passes everything.
 
-    A field nobody has heard of is a knob; an unknown kind of content, tool or choice is a meaning.
+    Where the table says nothing of others, a field nobody has heard of is a knob; an unknown kind of content, tool or
+    choice is a meaning.
     """
     if not table:
         return Support.PASSED
-    return table.get(feature) or (Support.REFUSED if "." in feature else Support.DROPPED)
+    return table.get(feature) or table.get(OTHERS) or (Support.REFUSED if "." in feature else Support.DROPPED)

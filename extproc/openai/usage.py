@@ -28,7 +28,9 @@ def read_usage(value: object) -> Usage | None:
     """OpenAI's ``usage`` object → Usage; None when it is not one.
 
     Chat and completions: https://platform.openai.com/docs/api-reference/chat/object#chat-object-usage
-    Embeddings have no ``completion_tokens``: their output is 0.
+    Embeddings have no ``completion_tokens``: their output is 0. Some servers leave reasoning out of it, as their total
+    shows (https://docs.x.ai/docs/guides/reasoning), or count cache hits at the top level
+    (https://api-docs.deepseek.com/guides/kv_cache).
     """
     if not isinstance(value, Mapping):
         return None
@@ -39,11 +41,16 @@ def read_usage(value: object) -> Usage | None:
     prompt_details = given if isinstance(given, Mapping) else {}
     given = value.get("completion_tokens_details")
     completion_details = given if isinstance(given, Mapping) else {}
+    output = _count(value, "completion_tokens") or 0
+    reasoning = _count(completion_details, "reasoning_tokens")
+    if reasoning and _count(value, "total_tokens") == prompt + output + reasoning:
+        output += reasoning
+    cached = _count(prompt_details, "cached_tokens")
     return Usage(
         input=prompt,
-        output=_count(value, "completion_tokens") or 0,
-        cached_input=_count(prompt_details, "cached_tokens"),
-        reasoning=_count(completion_details, "reasoning_tokens"),
+        output=output,
+        cached_input=_count(value, "prompt_cache_hit_tokens") if cached is None else cached,
+        reasoning=reasoning,
         audio_input=_count(prompt_details, "audio_tokens"),
         audio_output=_count(completion_details, "audio_tokens"),
         cache_write=_count(prompt_details, "cache_write_tokens"),

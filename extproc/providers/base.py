@@ -29,6 +29,30 @@ Fields = tuple[tuple[str, str], ...]
 """Header names and values."""
 
 
+@cache
+def versioned_path(base_url: str, prefix: str = "", version: str = "v1") -> str:
+    """The path of a base URL, ending in a version: ``version`` is added where the operator left it out.
+
+    ``prefix`` goes before the version where the base URL does not have it yet, such as KServe's ``/openai``.
+    """
+    path = urlsplit(base_url).path.rstrip("/")
+    if _VERSION.fullmatch(path.rpartition("/")[2]):
+        return path
+    if prefix and not path.endswith(prefix):
+        path += prefix
+    return f"{path}/{version}"
+
+
+def openai_path(settings: Backend, call: Call, model: str) -> str:  # noqa: ARG001 - the model stands in the body
+    """``<base path>/v1/chat/completions`` and its siblings."""
+    return versioned_path(settings.url) + OPENAI_PATHS[call.operation]
+
+
+def bearer(settings: Backend, credential: str | None) -> Fields:  # noqa: ARG001 - the same for every backend
+    """``authorization: Bearer …`` (RFC 6750), or nothing for a server without keys."""
+    return (("authorization", f"Bearer {credential}"),) if credential else ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """How a start without a config file finds the provider: variables, and the backend they make.
@@ -64,8 +88,8 @@ class Provider(Generic[SettingsT]):
     name: str
     settings: type[SettingsT]
     offers: Mapping[str, Mapping[Operation, Translator]]
-    path: Callable[[SettingsT, Call, str], str]
-    authorize: Callable[[SettingsT, str | None], Fields]
+    path: Callable[[SettingsT, Call, str], str] = openai_path
+    authorize: Callable[[SettingsT, str | None], Fields] = bearer
     environment: Environment | None = None
     answer: Callable[[Call, str], ClientReply] | None = None
     price_list: str | None = None
@@ -86,27 +110,3 @@ class Provider(Generic[SettingsT]):
             if operation in operations:
                 return operations[operation]
         return None
-
-
-@cache
-def versioned_path(base_url: str, prefix: str = "", version: str = "v1") -> str:
-    """The path of a base URL, ending in a version: ``version`` is added where the operator left it out.
-
-    ``prefix`` goes before the version where the base URL does not have it yet, such as KServe's ``/openai``.
-    """
-    path = urlsplit(base_url).path.rstrip("/")
-    if _VERSION.fullmatch(path.rpartition("/")[2]):
-        return path
-    if prefix and not path.endswith(prefix):
-        path += prefix
-    return f"{path}/{version}"
-
-
-def openai_path(settings: Backend, call: Call, model: str) -> str:  # noqa: ARG001 - the model stands in the body
-    """``<base path>/v1/chat/completions`` and its siblings."""
-    return versioned_path(settings.url) + OPENAI_PATHS[call.operation]
-
-
-def bearer(settings: Backend, credential: str | None) -> Fields:  # noqa: ARG001 - the same for every backend
-    """``authorization: Bearer …`` (RFC 6750), or nothing for a server without keys."""
-    return (("authorization", f"Bearer {credential}"),) if credential else ()

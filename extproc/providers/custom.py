@@ -7,7 +7,7 @@ from typing import Literal
 from extproc.config.backends import Backend
 from extproc.dialects.openai_compatible import OpenAITranslator
 from extproc.openai.call import Operation
-from extproc.providers.base import Provider, bearer, openai_path
+from extproc.providers.base import Provider
 
 
 class Settings(Backend):
@@ -20,6 +20,4 @@ CUSTOM = Provider(
     name="custom",
     settings=Settings,
     offers={"openai_compatible": dict.fromkeys(Operation, OpenAITranslator())},
-    path=openai_path,
-    authorize=bearer,
 )

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from extproc.config.backends import Backend
 from extproc.dialects.openai_compatible import OpenAITranslator
 from extproc.openai.call import Call, Operation
-from extproc.providers.base import OPENAI_PATHS, Environment, Provider, bearer, versioned_path
+from extproc.providers.base import OPENAI_PATHS, Environment, Provider, versioned_path
 
 
 class Settings(Backend):
@@ -26,6 +26,5 @@ KSERVE = Provider(
     settings=Settings,
     offers={"openai_compatible": dict.fromkeys(Operation, OpenAITranslator())},
     path=_path,
-    authorize=bearer,
     environment=Environment(url="KSERVE_URL"),
 )

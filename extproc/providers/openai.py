@@ -8,7 +8,7 @@ from extproc.config.backends import Backend, BaseUrl
 from extproc.config.scalars import SecretRef
 from extproc.dialects.openai_compatible import OpenAITranslator
 from extproc.openai.call import Operation
-from extproc.providers.base import Environment, Provider, bearer, openai_path
+from extproc.providers.base import Environment, Provider
 
 
 class Settings(Backend):
@@ -19,16 +19,11 @@ class Settings(Backend):
     api_key: SecretRef
 
 
+_MODELS = ("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "text-embedding-*")
 OPENAI = Provider(
     name="openai",
     settings=Settings,
     offers={"openai_compatible": dict.fromkeys(Operation, OpenAITranslator())},
-    path=openai_path,
-    authorize=bearer,
     price_list="openai",
-    environment=Environment(
-        key="OPENAI_API_KEY",
-        base_url="OPENAI_BASE_URL",
-        models=("gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "text-embedding-*"),
-    ),
+    environment=Environment(key="OPENAI_API_KEY", base_url="OPENAI_BASE_URL", models=_MODELS),
 )

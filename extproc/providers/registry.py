@@ -10,14 +10,18 @@ from extproc.providers.anthropic import ANTHROPIC
 from extproc.providers.base import Provider
 from extproc.providers.bedrock import BEDROCK
 from extproc.providers.custom import CUSTOM
+from extproc.providers.deepseek import DEEPSEEK
 from extproc.providers.demo import DEMO
 from extproc.providers.gemini import GEMINI
+from extproc.providers.groq import GROQ
 from extproc.providers.kserve import KSERVE
 from extproc.providers.mistral import MISTRAL
 from extproc.providers.ollama import OLLAMA
 from extproc.providers.openai import OPENAI
+from extproc.providers.together import TOGETHER
 from extproc.providers.vertex import VERTEX
 from extproc.providers.vllm import VLLM
+from extproc.providers.xai import XAI
 
 _ALL: Final[tuple[Provider[Any], ...]] = (
     OPENAI,
@@ -26,6 +30,10 @@ _ALL: Final[tuple[Provider[Any], ...]] = (
     GEMINI,
     VERTEX,
     MISTRAL,
+    GROQ,
+    TOGETHER,
+    DEEPSEEK,
+    XAI,
     OLLAMA,
     VLLM,
     KSERVE,

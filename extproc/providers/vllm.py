@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from extproc.config.backends import Backend
 from extproc.dialects.openai_compatible import OpenAITranslator
 from extproc.openai.call import Operation
-from extproc.providers.base import Environment, Provider, bearer, openai_path
+from extproc.providers.base import Environment, Provider
 
 
 class Settings(Backend):
@@ -21,7 +21,5 @@ VLLM = Provider(
     name="vllm",
     settings=Settings,
     offers={"openai_compatible": dict.fromkeys(Operation, OpenAITranslator())},
-    path=openai_path,
-    authorize=bearer,
     environment=Environment(url="VLLM_URL"),
 )

@@ -252,7 +252,7 @@ def decode_stream(case: Path, dialect: Dialect, sizes: tuple[int, ...] = ()) -> 
     stream, framer = dialect.translator.stream(answered_call(case, dialect, stream=True)), dialect.framer()
     out = b""
     try:
-        for chunk in _chunks(data, sizes):
+        for chunk in chunks(data, sizes):
             for event in framer.feed(chunk):
                 out += stream.event(event)
         for event in framer.close():
@@ -284,7 +284,8 @@ def as_text(value: dict[str, Any]) -> bytes:
     return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def _chunks(data: bytes, sizes: tuple[int, ...]) -> Iterator[bytes]:
+def chunks(data: bytes, sizes: tuple[int, ...]) -> Iterator[bytes]:
+    """The data in pieces of these sizes in turn."""
     if not sizes:
         yield data
         return

@@ -50,11 +50,14 @@ _CONTEXT_LENGTH: Final = re.compile(
 )
 _CONTENT_FILTER_CODES: Final = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
+_SAYING_NOTHING: Final = frozenset({"invalid_request_error", "BadRequestError", "server_error"})
+
 
 def error_from_reply(reply: UpstreamReply) -> UpstreamError:
     """An unsuccessful reply → UpstreamError; JSON in any known shape, HTML and empty bodies included."""
     details = _details(_parse(reply.body))
-    retry_after = reply.headers.get("retry-after")
+    retry_after = reply.headers.get("retry-after") or _seconds(reply.headers.get("retry-after-ms"))
     if details is None:
         text = plain_text(reply)
         return _error(reply.status, {"message": text}, retry_after)
@@ -101,8 +104,14 @@ def _error(status: int, details: Mapping[str, Any], retry_after: str | None) -> 
     text = message if isinstance(message, str) else orjson.dumps(message).decode() if message else ""
     text = text.strip()[:LONGEST_MESSAGE] or f"The provider answered with status {status} and no message."
     code = _text(details.get("code")) or _text(details.get("type"))
-    if code is None or code.isdigit() or code in {"invalid_request_error", "BadRequestError", "server_error"}:
+    if code is None or not _NAME.fullmatch(code) or code in _SAYING_NOTHING:
         code = CODE_BY_STATUS.get(status)
+    if status == 402:
+        # The operator's account is empty, told as OpenAI tells it: https://api-docs.deepseek.com/quick_start/error_codes
+        status, code = 429, "insufficient_quota"
+    elif status == 413 and code == "rate_limit_exceeded":
+        # Larger than the account's tokens per minute: https://console.groq.com/docs/errors
+        status = 429
     if code in _CONTENT_FILTER_CODES or _inner_code(details) in _CONTENT_FILTER_CODES:
         code = "content_filter"
     elif status in {400, 413, 422} and (code == "context_length_exceeded" or _CONTEXT_LENGTH.search(text)):
@@ -133,6 +142,11 @@ def _in_band_status(details: Mapping[str, Any]) -> int:
         if status is not None:
             return status
     return _DEFAULT_IN_BAND_STATUS
+
+
+def _seconds(milliseconds: str | None) -> str | None:
+    """Azure's finer hint in the unit of Retry-After, rounded up."""
+    return str(-(-int(milliseconds) // 1_000)) if milliseconds and milliseconds.isdigit() else None
 
 
 def _text(value: object) -> str | None:

@@ -8,10 +8,11 @@ import orjson
 
 from extproc.dialects.base import GarbledReply, StreamState
 from extproc.dialects.openai_compatible.errors import in_band_error
+from extproc.dialects.openai_compatible.normal import Calls, normal_usage, normalise_finish, normalise_message
 from extproc.framing.sse import Event, encode_event
-from extproc.openai.call import Call
+from extproc.openai.call import Call, Operation
 from extproc.openai.json_text import splice
-from extproc.openai.usage import read_usage
+from extproc.openai.usage import Usage
 
 _DONE: Final = b"[DONE]"
 
@@ -24,12 +25,14 @@ class OpenAIStream:
     https://platform.openai.com/docs/api-reference/chat-streaming
     """
 
-    __slots__ = ("_begun", "_call", "_finished", "_model_json", "state")
+    __slots__ = ("_begun", "_call", "_calls", "_finished", "_model_json", "_usage_in", "state")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, usage_in: str | None = None) -> None:
         self.state = StreamState()
         self._call = call
+        self._calls = Calls()
         self._model_json = orjson.dumps(call.model)
+        self._usage_in = usage_in
         self._begun: set[int] = set()
         self._finished: set[int] = set()
 
@@ -46,7 +49,6 @@ class OpenAIStream:
         error = in_band_error(fields)
         if error is not None:
             raise error
-        self.state.events += 1
         return self._chunk(event, fields)
 
     def close(self) -> bytes:
@@ -59,14 +61,17 @@ class OpenAIStream:
     def _chunk(self, event: Event, fields: dict[str, Any]) -> bytes:
         changes: dict[str, bytes | None] = {}
         choices = fields.get("choices")
+        if choices and self._normalise(choices):
+            changes["choices"] = orjson.dumps(choices)
         if choices:
-            self._note_choices(choices)
             self.state.produced.add_choices(choices)
         self._note_served(fields)
-        if "usage" in fields:
-            self._note_usage(fields["usage"], changes)
-            if choices and not self._call.include_usage:
-                changes["usage"] = None
+        counted = self._count(fields, changes)
+        if not counted and not self._says(choices):
+            # What a content filter remarks beside the answer, which may still be an error:
+            # https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming
+            return b""
+        self.state.events += 1
         if not choices and not self._call.include_usage:
             return b""
         if isinstance(fields.get("model"), str) and fields["model"] != self._call.model:
@@ -83,25 +88,58 @@ class OpenAIStream:
         if isinstance(tier, str):
             self.state.service_tier = tier
 
-    def _note_usage(self, given: object, changes: dict[str, bytes | None]) -> None:
-        usage = read_usage(given)
-        if usage is None or not isinstance(given, dict):
-            return
-        self.state.usage = usage
-        beside = self.state.beside_usage(usage) if self._call.include_usage else None
-        if beside:
-            changes["usage"] = orjson.dumps({**given, **beside})
+    def _count(self, fields: dict[str, Any], changes: dict[str, bytes | None]) -> bool:
+        """Whether the chunk has usage. It stays with a choice only where the client wants it."""
+        given = fields.get("usage")
+        if given is None and self._usage_in is not None:
+            member = fields.get(self._usage_in)
+            given = member.get("usage") if isinstance(member, dict) else None
+        usage, shown = normal_usage(given)
+        self.state.usage = usage or self.state.usage
+        if "usage" in fields:
+            if fields.get("choices") and not self._call.include_usage:
+                changes["usage"] = None
+            elif (written := self._beside(usage, given, shown)) is not None:
+                changes["usage"] = written
+        return usage is not None
 
-    def _note_choices(self, choices: object) -> None:
+    def _beside(self, usage: Usage | None, given: Any, shown: bytes | None) -> bytes | None:
+        """The usage as the client shall see it; None where that is how it came."""
+        beside = self.state.beside_usage(usage) if usage is not None and self._call.include_usage else None
+        if not beside:
+            return shown
+        return orjson.dumps({**(given if shown is None else orjson.loads(shown)), **beside})
+
+    def _says(self, choices: Any) -> bool:
+        """Whether any choice goes on or ends."""
+        if self._call.operation is not Operation.CHAT:
+            return bool(choices)
+        return any(
+            not isinstance(choice, dict) or "delta" in choice or choice.get("finish_reason") for choice in choices or ()
+        )
+
+    def _normalise(self, choices: object) -> bool:
+        """Take note of the choices, and change them in place where the server has ways of its own."""
         if not isinstance(choices, list):
-            message = "The provider's stream has a chunk whose 'choices' is not an array."
-            raise GarbledReply(message)
+            raise GarbledReply("The provider's stream has a chunk whose 'choices' is not an array.")
+        changed = False
         for choice in choices:
-            if isinstance(choice, dict):
-                index = choice.get("index", 0)
-                self._begun.add(index)
-                if choice.get("finish_reason"):
-                    self._finished.add(index)
+            if not isinstance(choice, dict):
+                continue
+            index = choice.get("index", 0)
+            if not isinstance(index, int):
+                raise GarbledReply("The provider's stream has a choice whose 'index' is not a number.")
+            self._begun.add(index)
+            if choice.get("finish_reason"):
+                changed |= normalise_finish(choice)
+                self._finished.add(index)
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                changed |= normalise_message(delta, whole=False)
+                calls = delta.get("tool_calls")
+                if calls:
+                    changed |= self._calls.number(index, calls)
+        return changed
 
 
 def _parse(data: bytes) -> dict[str, Any]:

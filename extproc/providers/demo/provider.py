@@ -19,7 +19,7 @@ from extproc.config.backends import Backend, BaseUrl
 from extproc.dialects.base import ClientReply
 from extproc.dialects.openai_compatible import OpenAITranslator
 from extproc.openai.call import Call, Operation
-from extproc.providers.base import Environment, Provider, bearer, openai_path
+from extproc.providers.base import Environment, Provider
 from extproc.providers.demo.chat import answer_chat
 from extproc.providers.demo.embeddings import answer_embeddings
 from extproc.providers.demo.envelope import MODEL
@@ -53,8 +53,6 @@ DEMO = Provider(
     settings=Settings,
     # Says which operations there are. The translator itself meets no call, because `answer` comes first.
     offers={"openai_compatible": dict.fromkeys(_ANSWERS, OpenAITranslator())},
-    path=openai_path,
-    authorize=bearer,
     environment=Environment(models=(MODEL,)),
     answer=answer,
 )
