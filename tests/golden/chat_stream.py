@@ -46,9 +46,20 @@ def put_together(stream: bytes) -> dict[str, Any]:
 
 def with_arguments_read(completion: dict[str, Any]) -> dict[str, Any]:
     """The completion with values for the JSON texts of arguments, whose white space may differ."""
-    for call in completion["choices"][0]["message"].get("tool_calls", ()):
+    for call in completion["choices"][0]["message"].get("tool_calls") or ():
         call["function"]["arguments"] = json.loads(call["function"]["arguments"])
     return completion
+
+
+def essence(completion: dict[str, Any]) -> dict[str, Any]:
+    """What every client reads."""
+    (choice,) = completion["choices"]
+    message = choice["message"]
+    return {
+        **{name: message.get(name) or None for name in ("content", "reasoning_content", "tool_calls")},
+        **{name: completion.get(name) for name in ("id", "created", "model", "usage")},
+        "finish_reason": choice["finish_reason"],
+    }
 
 
 def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:

@@ -120,7 +120,9 @@ def test_goldens_are_of_providers() -> None:
 
 def call(*, stream: bool) -> Call:
     """Anything that asks for usage."""
-    return Call(operation=Operation.CHAT, model="asked", body=b"{}", stream=stream, include_usage=stream, created=CREATED)
+    return Call(
+        operation=Operation.CHAT, model="asked", body=b"{}", stream=stream, include_usage=stream, created=CREATED
+    )
 
 
 def streamed(name: str, sizes: tuple[int, ...] = ()) -> bytes:

@@ -54,8 +54,7 @@ def test_request_of_any_shape_is_encoded_or_refused(dialect: Dialect, data: st.D
         request = dialect.translator.encode(parse_call(Operation.CHAT, body), model)
     except ClientError:
         return
-    assert request.body is not None
-    assert isinstance(json.loads(request.body), dict)
+    assert isinstance(json.loads(body if request.body is None else request.body), dict)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
@@ -70,7 +69,8 @@ def test_whole_reply_of_any_shape_is_decoded_or_refused(dialect: Dialect, data: 
         answer = dialect.translator.decode(reply, CALL)
     except UpstreamError:
         return
-    assert orjson.loads(answer.body)["object"] == "chat.completion"
+    body = orjson.loads(answer.body)
+    assert isinstance(body, dict) if dialect.compatible else body["object"] == "chat.completion"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
@@ -85,7 +85,7 @@ def test_stream_of_any_shape_is_decoded_or_refused(dialect: Dialect, data: st.Da
     with contextlib.suppress(UpstreamError):
         for index, event in enumerate(events):
             shown = event
-            if index == place and event.data:
+            if index == place and event.data[:1] == b"{":
                 changed = json.dumps(damaged(data, json.loads(event.data))).encode()
                 shown = replace(event, data=changed)
             assert stream.event(shown)[-2:] in {b"", b"\n\n"}

@@ -30,7 +30,7 @@ def exact_messages(fields: Json) -> Json:
     """The fields, with other messages where the client's would be refused."""
     given = fields["messages"]
     written = [_exact(message) for message in given]
-    ordered = list(_ordered(written))
+    ordered = list(_ordered(list(_with_results_adjacent(written))))
     same = len(ordered) == len(given) and all(one is other for one, other in zip(ordered, given, strict=True))
     return fields if same else {**fields, "messages": ordered}
 
@@ -87,6 +87,31 @@ def _part(part: Json) -> Json:
             title = {"document_name": name} if isinstance(name, str) and name else {}
             return {"type": "document_url", "document_url": data, **title}
     return part
+
+
+def _with_results_adjacent(messages: list[Json]) -> Iterator[Json]:
+    """Results right behind their calls and in their order, wherever the client put them before the next answer."""
+    moved: set[int] = set()
+    for index, message in enumerate(messages):
+        if index in moved:
+            continue
+        yield message
+        for call in message.get("tool_calls") or ():
+            place = _result_of(call, messages, index + 1)
+            if place is not None and place not in moved:
+                moved.add(place)
+                yield messages[place]
+
+
+def _result_of(call: Any, messages: list[Json], start: int) -> int | None:
+    identifier = call.get("id") if isinstance(call, dict) else None
+    for index in range(start, len(messages)):
+        message = messages[index]
+        if message.get("role") == "assistant":
+            return None
+        if message.get("role") == "tool" and message.get("tool_call_id") == identifier:
+            return index
+    return None
 
 
 def _ordered(messages: list[Json]) -> Iterator[Json]:
