@@ -1,8 +1,8 @@
-"""Every provider in the registry: what it is asked, as path, headers and body, and what its own ways of replying become.
+"""Every provider in the registry: what it is asked, as path, headers and body, and what its own replies become.
 
-``providers/<name>/backend.json`` is its entry in kortex.yaml, where that takes more than the usual keys; ``requests.json``
-is made of the client's requests beside it. A recorded ``reply.json`` becomes ``client.json``, ``reply.sse`` becomes
-``client.sse``.
+``providers/<name>/backend.json`` is its entry in kortex.yaml, where that takes more than the usual keys;
+``requests.json`` is made of the client's requests beside the folders. A recorded ``reply.json`` becomes
+``client.json``, ``reply.sse`` becomes ``client.sse``.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class OpenAITranslator:
             changes, dropped = changes_for(replace(call, body=body).fields(), self.quirks)
         if model != call.model:
             changes["model"] = orjson.dumps(model)
-        if call.stream and not self.asks_usage:
+        if not self.asks_usage:
             changes["stream_options"] = None
         elif call.stream and not call.include_usage:
             changes["stream_options"] = _with_usage(body)

@@ -103,7 +103,7 @@ def _with_results_adjacent(messages: list[Json]) -> Iterator[Json]:
                 yield messages[place]
 
 
-def _result_of(call: Any, messages: list[Json], start: int) -> int | None:
+def _result_of(call: object, messages: list[Json], start: int) -> int | None:
     identifier = call.get("id") if isinstance(call, dict) else None
     for index in range(start, len(messages)):
         message = messages[index]
@@ -115,17 +115,18 @@ def _result_of(call: Any, messages: list[Json], start: int) -> int | None:
 
 
 def _ordered(messages: list[Json]) -> Iterator[Json]:
-    """Instructions and users may not follow a tool's result, nor instructions an answer."""
+    """Instructions and users may not follow a tool's result, nor instructions an answer; and the last is no system."""
     before = None
     for index, message in enumerate(messages):
         role = message.get("role")
         if role == "assistant" and not message.get("content") and not message.get("tool_calls"):
             continue
-        if role == "system" and before in {"assistant", "tool"}:
+        last = index == len(messages) - 1
+        if role == "system" and (before in {"assistant", "tool"} or (last and before is not None)):
             role, message = "user", _told_by_user(message)  # noqa: PLW2901 - the same message, where the model can read it
         if role == "user" and before == "tool":
             yield _NOTHING
-        if role == "assistant" and index == len(messages) - 1 and not message.get("tool_calls"):
+        if role == "assistant" and last and not message.get("tool_calls"):
             # The answer goes on from here: https://docs.mistral.ai/capabilities/completion/usage#prefix
             message = message if message.get("prefix") else {**message, "prefix": True}  # noqa: PLW2901 - as above
         yield message

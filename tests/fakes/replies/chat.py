@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -54,7 +55,9 @@ def _choice(call: Call, index: int) -> Choice:
     body = call.body
     messages = body["messages"]
     asked = next((text_of(message.get("content")) for message in reversed(messages) if message["role"] == "user"), "")
-    if messages[-1]["role"] == "tool":
+    wanted = int(found[1]) if (found := re.search(r"\[loop=(\d+)\]", asked)) else 1
+    rounds = sum(bool(message.get("tool_calls")) for message in messages)
+    if messages[-1]["role"] == "tool" and (rounds >= wanted or not body.get("tools")):
         text = f"{call.persona.name} read {_tool_results(messages)}"
     elif body.get("tools") and body.get("tool_choice") != "none":
         return Choice(index=index, tool_calls=_tool_calls(call, asked, index), finish_reason="tool_calls")

@@ -1,7 +1,7 @@
 """What a fake says, and how it counts tokens: a piece of streamed text is one token.
 
-A user's text may hold directives: ``[unicode]`` adds ``UNICODE`` to the answer, ``[words=200]`` two hundred words, and
-``[parallel]`` asks for two tool calls instead of one.
+A user's text may hold directives: ``[unicode]`` adds ``UNICODE`` to the answer, ``[words=200]`` two hundred words,
+``[parallel]`` asks for two tool calls instead of one, and ``[loop=3]`` for three rounds of them.
 """
 
 from __future__ import annotations
