@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from extproc.credentials.secrets import Secret
-from extproc.providers.token_request import TokenRequest
+from extproc.providers.token_request import EntraToken, TokenRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,10 @@ class TokenUnavailable(Exception):
 def get_token(request: TokenRequest) -> Token:
     """Ask for a token, in the calling thread, which may take seconds. Raises TokenUnavailable."""
     # The vendors' libraries take long to import, and most gateways need none of them.
+    if isinstance(request, EntraToken):
+        from extproc.credentials.entra_tokens import get_entra_token  # noqa: PLC0415 - as above
+
+        return get_entra_token(request)
     from extproc.credentials.google_tokens import get_google_token  # noqa: PLC0415 - as above
 
     return get_google_token(request)

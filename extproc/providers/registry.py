@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from extproc.config.backends import Backend
 from extproc.providers.anthropic import ANTHROPIC
+from extproc.providers.azure import AZURE
 from extproc.providers.base import Provider
 from extproc.providers.bedrock import BEDROCK
 from extproc.providers.custom import CUSTOM
@@ -29,6 +30,7 @@ _ALL: Final[tuple[Provider[Any], ...]] = (
     BEDROCK,
     GEMINI,
     VERTEX,
+    AZURE,
     MISTRAL,
     GROQ,
     TOGETHER,

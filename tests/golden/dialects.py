@@ -21,8 +21,8 @@ from extproc.framing.event_stream import EventStreamFramer
 from extproc.framing.sse import Event, SseFramer
 from extproc.headers import Headers
 from extproc.openai.call import Call, Operation, parse_call
-from tests.fakes.event_stream import message
 from extproc.providers.mistral import MISTRAL
+from tests.fakes.event_stream import message
 
 CHAT: Final = Path(__file__).parent / "chat"
 CREATED: Final = 1_700_000_000
@@ -61,7 +61,8 @@ class Dialect:
     ``others`` are models for which requests are written in other ways.
 
     Streams are recorded in files that end in ``streams``; ``framed`` makes the provider's bytes of what stands there,
-    and ``framer`` cuts them. ``compatible``: its replies are OpenAI's own but for some quirks, so that only these have cases.
+    and ``framer`` cuts them. ``compatible``: its replies are OpenAI's own but for some quirks, so that only these have
+    cases.
     """
 
     name: str
@@ -71,7 +72,6 @@ class Dialect:
     streams: str = "sse"
     framed: Callable[[bytes], bytes] = as_recorded
     framer: Callable[[], Framer[Event]] = SSE
-
     compatible: bool = False
 
     def recorded_stream(self, case: Path) -> bytes:
@@ -97,6 +97,7 @@ DIALECTS: Final = (
         framer=partial(EventStreamFramer, limit=1 << 20),
     ),
     Dialect(name="gemini", translator=GeminiTranslator(), model="gemini-2.5-flash"),
+    Dialect(
         name="mistral",
         translator=MISTRAL.offers["openai_compatible"][Operation.CHAT],
         model="mistral-large-latest",
