@@ -10,6 +10,7 @@ from extproc.providers.anthropic import ANTHROPIC
 from extproc.providers.azure import AZURE
 from extproc.providers.base import Provider
 from extproc.providers.bedrock import BEDROCK
+from extproc.providers.cohere import COHERE
 from extproc.providers.custom import CUSTOM
 from extproc.providers.deepseek import DEEPSEEK
 from extproc.providers.demo import DEMO
@@ -31,6 +32,7 @@ _ALL: Final[tuple[Provider[Any], ...]] = (
     GEMINI,
     VERTEX,
     AZURE,
+    COHERE,
     MISTRAL,
     GROQ,
     TOGETHER,

@@ -38,7 +38,8 @@ def put_together(stream: bytes) -> dict[str, Any]:
         call.pop("index")
     if not message["content"] and (message.get("tool_calls") or message["refusal"]):
         message["content"] = None
-    whole |= {"object": "chat.completion", "usage": chunks[-1].get("usage")}
+    usage = chunks[-1].get("usage")
+    whole |= {"object": "chat.completion"} | ({"usage": usage} if usage else {})
     choice = {"index": 0, "message": message, "finish_reason": finish}
     choice["logprobs"] = {"content": tokens, "refusal": None} if tokens else None
     return with_arguments_read({**whole, "choices": [choice]})

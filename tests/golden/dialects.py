@@ -13,6 +13,7 @@ import orjson
 
 from extproc.dialects.anthropic import AnthropicTranslator
 from extproc.dialects.base import Translator, UpstreamReply
+from extproc.dialects.cohere import CohereTranslator
 from extproc.dialects.converse import ConverseTranslator
 from extproc.dialects.gemini import GeminiTranslator
 from extproc.errors import KortexError, UpstreamError
@@ -81,6 +82,7 @@ class Dialect:
 
 DIALECTS: Final = (
     Dialect(name="anthropic", translator=AnthropicTranslator(), model="claude-sonnet-4-5"),
+    Dialect(name="cohere", translator=CohereTranslator(), model="command-a-reasoning-08-2025"),
     Dialect(
         name="converse",
         translator=ConverseTranslator(),
@@ -127,10 +129,18 @@ ABSENT: Final[Mapping[tuple[str, str], str]] = {
     ("reply_stream_without_its_last_event", "gemini"): "Gemini's stream has no event for its end",
     ("reply_thinking_left_out_before_a_tool", "gemini"): _SIGNED,
     ("reply_thinking_redacted_before_a_tool", "gemini"): _SIGNED,
+    ("error_no_credit", "cohere"): "tells it with a 402, which is error_billing",
+    ("reply_pause", "cohere"): "does not pause",
+    ("reply_refusal_after_text", "cohere"): "does not say why, so that it is reply_refusal",
+    ("reply_thinking_between_texts", "cohere"): "thinks before it speaks",
+    ("reply_thinking_left_out_before_a_tool", "cohere"): "signs no thoughts",
+    ("reply_thinking_redacted_before_a_tool", "cohere"): "redacts no thoughts",
+    ("reply_usage_growing", "cohere"): "tells usage once, at the end",
 }
 """(case, dialect) → why the dialect has no reply for a case for which another one has."""
 
 OWN: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("error_given_up", "error_token_invalid"), "cohere"),
     **dict.fromkeys(
         (
             "error_model_error",
