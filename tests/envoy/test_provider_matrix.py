@@ -35,7 +35,10 @@ routes:
   azure-entra: {{models: [azure-entra], defaultBackend: {{name: azure-entra}}, retries: *quick}}
   cohere: {{models: [cohere], defaultBackend: {{name: cohere}}, retries: *quick}}
   mistral-first:
-    {{models: [mistral-first], defaultBackend: {{name: mistral}}, fallback: &then {{backends: [cohere]}}, retries: *quick}}
+    models: [mistral-first]
+    defaultBackend: {{name: mistral}}
+    fallback: &then {{backends: [cohere]}}
+    retries: *quick
   azure-first: {{models: [azure-first], defaultBackend: {{name: azure}}, fallback: *then, retries: *quick}}
   entra-first:
     {{models: [azure-entra-first], defaultBackend: {{name: azure-entra}}, fallback: *then, retries: *quick}}

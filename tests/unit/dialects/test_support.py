@@ -11,6 +11,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 from extproc.dialects.anthropic import AnthropicTranslator
 from extproc.dialects.anthropic.hosting import VERTEX
 from extproc.dialects.base import Translator
+from extproc.dialects.cohere import CohereTranslator
 from extproc.dialects.converse import ConverseTranslator
 from extproc.dialects.gemini import GeminiTranslator
 from extproc.dialects.openai_compatible import OpenAITranslator
@@ -24,6 +25,7 @@ TABLES = [
     pytest.param(ConverseTranslator(), "us.anthropic.claude-sonnet-4-5-20250929-v1:0", id="converse"),
     pytest.param(GeminiTranslator(), "gemini-2.5-flash", id="gemini"),
     pytest.param(GeminiTranslator(cloud=True), "gemini-2.5-flash", id="vertex"),
+    pytest.param(CohereTranslator(), "command-a-03-2025", id="cohere"),
 ]
 
 
