@@ -12,13 +12,14 @@ UV_VERSION := 0.13.9
 # A stamp says which lock file the environment holds. A test environment is a run environment too.
 RUN_STAMP := $(VENV)/.run.stamp
 TEST_STAMP := $(VENV)/.test.stamp
+BENCH_STAMP := $(VENV)-bench/.bench.stamp
 
 # An environment whose interpreter is gone, or that was made at another path, is made afresh.
 $(shell [ -x $(BIN)/python ] && [ "$$(cat $(VENV)/.made-at 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(RUN_STAMP) $(TEST_STAMP))
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-25s%s\n", $$1, $$2}'
 	@echo "ARGS='...' is handed on to run, test, bench and coverage: make run ARGS='--config kortex.yaml'"
 
 .PHONY: run
@@ -51,6 +52,10 @@ golden: $(TEST_STAMP) ## rewrite the golden files from what the code does now; r
 bench: $(TEST_STAMP) ## measure Envoy alone against Envoy with Kortex
 	$(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: bench-translation
+bench-translation: $(BENCH_STAMP) ## measure each dialect beside LiteLLM's own translation
+	$(VENV)-bench/bin/python -m tests.bench.translation $(ARGS)
+
 .PHONY: protos
 protos: $(TEST_STAMP) ## compile protos/ into extproc/pb
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=extproc/pb --pyi_out=extproc/pb protos/*.proto
@@ -71,7 +76,7 @@ UV_COMPILE = $(VENV)-lock/bin/uv --quiet pip compile pyproject.toml --universal 
 
 .PHONY: clean
 clean: ## remove the environments, caches and builds
-	rm -rf $(VENV) $(VENV)-lock build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-lock $(VENV)-bench build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	find extproc tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself is installed in place and last: its build backend comes from the lock file like everything else.
@@ -88,6 +93,13 @@ $(TEST_STAMP): requirements-dev.lock pyproject.toml
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(RUN_STAMP) $@
+
+# An environment of its own: LiteLLM and what it needs have no place beside the tests.
+$(BENCH_STAMP): requirements-bench.lock
+	@$(find_python); "$$python" -m venv --clear $(VENV)-bench
+	@echo "installing requirements-bench.lock into $(VENV)-bench"
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements-bench.lock
+	@touch $@
 
 # Sets the shell variable `python` to the first interpreter that is new enough and can make environments.
 define find_python

@@ -13,8 +13,7 @@ from tests.bench.measure import MANY, ONE, Plan, Shown, Streamed
 from tests.bench.paths import ENVOY
 from tests.bench.scaling import CONNECTIONS, SHARE
 
-BEGIN: Final = "<!-- bench:begin -->"
-END: Final = "<!-- bench:end -->"
+MARKS: Final = "bench"
 
 _NOTHING: Final = "–"
 _WHOLE: Final = (
@@ -45,18 +44,18 @@ def tables(shown: Sequence[Shown], plan: Plan, envoy_version: str) -> str:
         f"({CONNECTIONS} connections):"
     )
     free = [each for each in shown if each.whole[ONE]]
-    whole = _table(_WHOLE, (_whole_row(each, _envoy_alone(shown, each)) for each in free))
-    streamed = _table(_STREAMED, (_stream_row(each, _envoy_alone(shown, each)) for each in free))
+    whole = table(_WHOLE, (_whole_row(each, _envoy_alone(shown, each)) for each in free))
+    streamed = table(_STREAMED, (_stream_row(each, _envoy_alone(shown, each)) for each in free))
     held = _held_table([each for each in shown if each.held])
     return f"{where}\n\n{whole}\n\n{streamed}\n\n{how}\n\n{scaling}\n\n{held}"
 
 
-def replace_between_marks(text: str, content: str) -> str:
+def replace_between_marks(text: str, content: str, marks: str = MARKS) -> str:
     """The text with the content between its two marks. Raises ValueError when it does not have them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(f"<!-- {marks}:begin -->")
+    _, end, after = rest.partition(f"<!-- {marks}:end -->")
     if not begin or not end:
-        raise ValueError(f"there are no {BEGIN} and {END}")
+        raise ValueError(f"there are no marks of {marks}")
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
@@ -110,7 +109,7 @@ def _held_table(shown: Sequence[Shown]) -> str:
         )
         for each in shown
     )
-    return _table(_HELD, rows)
+    return table(_HELD, rows)
 
 
 def _chunk_p50(streamed: Streamed) -> float:
@@ -142,6 +141,7 @@ def _median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown: the first column to the left, numbers to the right."""
     marks = ["---" if column == 0 else "---:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, marks, *rows))
