@@ -33,7 +33,7 @@ def put_together(stream: bytes) -> dict[str, Any]:
         assert finish is None, "nothing follows the finish reason"
         finish = choice["finish_reason"]
         _add(message, choice["delta"])
-        tokens += (choice["logprobs"] or {}).get("content", ())
+        tokens += (choice.get("logprobs") or {}).get("content", ())
     for call in message.get("tool_calls", ()):
         call.pop("index")
     if not message["content"] and (message.get("tool_calls") or message["refusal"]):

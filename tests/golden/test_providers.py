@@ -37,13 +37,16 @@ RECORDED: Final = [(path.parent.name, path.suffix) for path in sorted(FOLDER.glo
 
 def backend(provider: Provider[Any]) -> Backend:
     """An entry of the provider in kortex.yaml."""
+    entry: Backend
     own = FOLDER / provider.name / "backend.json"
     if own.is_file():
-        return provider.settings.model_validate(orjson.loads(own.read_bytes()))
+        entry = provider.settings.model_validate(orjson.loads(own.read_bytes()))
+        return entry
     usual = {"url": "https://provider.example", "apiKey": {"env": "KEY"}}
     names = {field.alias or name: field for name, field in provider.settings.model_fields.items()}
     required = {name: value for name, value in usual.items() if name in names and names[name].is_required()}
-    return provider.settings.model_validate({"provider": provider.name, **required})
+    entry = provider.settings.model_validate({"provider": provider.name, **required})
+    return entry
 
 
 def translator(name: str, operation: Operation) -> Translator | None:

@@ -20,6 +20,7 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "assistant": frozenset({"role", "content", "tool_calls", "prefix"}),
     "tool": frozenset({"role", "content", "tool_call_id"}),
 }
+_KEYS_OF_A_CALL: Final = frozenset({"id", "type", "function", "index"})
 _ID: Final = re.compile(r"[a-zA-Z0-9]{9}")
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOTHING: Final[Json] = {"role": "assistant", "content": " "}
@@ -71,8 +72,9 @@ def _equal(written: Json, message: Json) -> bool:
 
 
 def _call(call: Json) -> Json:
-    own = short_id(call.get("id"))
-    return call if own is call.get("id") else {**call, "id": own}
+    written = {name: value for name, value in call.items() if name in _KEYS_OF_A_CALL}
+    written["id"] = short_id(call.get("id"))
+    return call if _equal(written, call) else written
 
 
 def _part(part: Json) -> Json:
