@@ -23,6 +23,7 @@ from tests.fakes.mistral_provider import FakeMistral
 from tests.fakes.provider_error import OVERLOADED, RATE_LIMITED, ProviderError
 
 CONFIG = """
+gateway: {{circuitBreaker: {{enabled: false}}}}
 backends:
   mistral: {{provider: mistral, url: "{mistral}", model: mistral-large-latest, apiKey: {{env: KEY_MISTRAL}}}}
   azure: {{provider: azure, url: "{azure}", model: gpt-4o, apiVersion: 2024-10-21, apiKey: {{env: KEY_AZURE}}}}
