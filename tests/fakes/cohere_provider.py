@@ -8,7 +8,7 @@ from tests.fakes.openai_provider import FakeProvider
 from tests.fakes.recorded import Recorded
 from tests.fakes.replies import cohere
 from tests.fakes.replies.persona import Call
-from tests.fakes.steps import HeaderList, Reply
+from tests.fakes.steps import HeaderList, Reply, json_reply
 
 
 class FakeCohere(FakeProvider):
@@ -28,6 +28,9 @@ class FakeCohere(FakeProvider):
                 body = request.json
                 checks.check_embed(body)
                 return cohere.embed(Call(persona=self._persona, body=body, asked=body["texts"]))
+            if request.method == "GET" and request.path == "/v1/models":
+                names = self._persona.listed_models
+                return json_reply({"models": [{"name": name, "endpoints": ["chat"]} for name in names]})
             raise checks.refused(404, "invalid path")
         except Refused as refused:
             return refused.reply

@@ -14,6 +14,7 @@ from extproc.config.load import ConfigError, Loaded, load
 from extproc.providers.registry import SETTINGS
 from extproc.server.zero_config import ZeroConfig, complete_url, configure_from_environment
 from tests.fakes import FakeProvider, Status, closed_port
+from tests.fakes.cohere_provider import FakeCohere
 from tests.fakes.gemini_provider import FakeGemini
 
 OLLAMA = "http://localhost:11434"
@@ -323,3 +324,30 @@ async def test_setting_that_makes_no_sense_is_told_by_its_variable() -> None:
     made = await configure({"GOOGLE_CLOUD_PROJECT": "My Project", "GOOGLE_CLOUD_LOCATION": "eu"})
     assert made.notes[0].startswith("vertex is left out: GOOGLE_CLOUD_PROJECT: ")
     assert "My Project" not in made.notes[0]
+
+
+async def test_azure_is_there_when_its_endpoint_is_set() -> None:
+    """Under its prefix alone: it lists what could be deployed, not what is. Without a key the host's identity asks."""
+    made = await configure({"AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com", "OPENAI_API_VERSION": "2024-10-21"})
+    assert written(made)["backends"]["azure"] == {
+        "provider": "azure",
+        "url": "https://r.openai.azure.com",
+        "apiVersion": "2024-10-21",
+    }
+    assert "azure" not in written(made)["routes"]
+    assert models(made, "azure-by-prefix") == ["azure/*"]
+    assert made.notes == ()
+    loaded(made)
+    keyed = await configure({"AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com", "AZURE_OPENAI_API_KEY": KEY})
+    assert written(keyed)["backends"]["azure"]["apiKey"] == {"env": "AZURE_OPENAI_API_KEY"}
+    assert KEY.encode() not in keyed.text
+
+
+@pytest.mark.parametrize("variable", ["CO_API_KEY", "COHERE_API_KEY"])
+async def test_cohere_lists_its_models_by_name(variable: str) -> None:
+    """Its list is of another shape and version than its chat."""
+    with FakeCohere(name="cohere", api_key=KEY) as cohere:
+        made = await configure({variable: KEY, "CO_API_URL": cohere.base_url})
+    assert "cohere-model" in models(made, "cohere")
+    assert written(made)["backends"]["cohere"]["apiKey"] == {"env": variable}
+    assert made.notes == ()
