@@ -22,7 +22,7 @@ _TURN: Final = (
     "The river was low that summer, and the ferry went over twice a day, at eight and at five, whoever waited. "
 )
 MESSAGES: Final = [
-    {"role": "system", "content": "You are a careful editor. " + _TURN},
+    {"role": "system", "content": "You are a careful editor. " + _TURN * 3},
     *({"role": role, "content": _TURN * 2} for role in ("user", "assistant", "user", "assistant", "user")),
     {"role": "assistant", "content": _TURN},
     {
@@ -186,7 +186,8 @@ def _their_stream(provider: Provider, events: Iterable[bytes]) -> Act:
 def _reader(provider: Provider) -> Callable[[Iterator[str]], Iterator[Any]]:
     if provider.litellm == "gemini":
         gemini = _named("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini:ModelResponseIterator")
-        return lambda lines: gemini(lines, True, _logging())
+        logging = _logging()
+        return lambda lines: gemini(lines, True, logging)
     if provider.reader is not None:
         kind = _named(provider.reader)
         return lambda lines: kind(lines, True, False)
@@ -197,7 +198,9 @@ def _reader(provider: Provider) -> Callable[[Iterator[str]], Iterator[Any]]:
 def _logging() -> Any:
     """What LiteLLM's reader of Gemini's streams wants to be given."""
     kind = _named("litellm.litellm_core_utils.litellm_logging:Logging")
-    return kind("gemini/m", MESSAGES, True, "completion", None, "1", "1")
+    made = kind("gemini/m", MESSAGES, True, "completion", None, "1", "1")
+    made.optional_params = {}
+    return made
 
 
 def _config(provider: Provider) -> Any:
