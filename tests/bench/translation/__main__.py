@@ -46,8 +46,8 @@ def main() -> None:
     where = (
         f"Measured by `make bench-translation`: Python {platform.python_version()}, LiteLLM {version('litellm')}, "
         f"CPU time, medians of {_ROUNDS} rounds in turns. A chat of {len(BODY):,} bytes, from the client's bytes to "
-        "the provider's; and a chunk of text, from the provider's bytes to the client's (LiteLLM's: to its object, not yet "
-        "written)."
+        "the provider's; and a chunk of text, from the provider's bytes to the client's (LiteLLM's: to its object, not "
+        "yet written)."
     )
     content = f"{where}\n\n{table(_HEAD, rows)}"
     print(content)
