@@ -9,7 +9,10 @@ import pytest
 from hypothesis import settings
 
 # What an unconfigured gateway or an HTTP client would pick up from the environment.
-_PERSONAL = ("*_API_KEY", "*_PROXY", "*_proxy", "KORTEX_*", "OLLAMA_HOST", "VLLM_URL")
+_PERSONAL = (
+    *("*_API_KEY", "*_PROXY", "*_proxy", "KORTEX_*", "OLLAMA_HOST", "VLLM_URL"),
+    *("AZURE_*", "IDENTITY_*", "CO_API_URL"),
+)
 
 # An example may take long on a busy machine; a test that hangs is ended by the timeout that every test has.
 settings.register_profile("kortex", parent=settings.get_profile(settings.get_current_profile_name()), deadline=None)

@@ -12,7 +12,6 @@ Json = dict[str, Any]
 _HOTTEST: Final = 1.0
 _LEAST_P: Final = 0.01
 _MOST_P: Final = 0.99
-_MOST_STOPS: Final = 5
 
 
 def encode_sampling(fields: Mapping[str, Any], dropped: set[str]) -> Json:
@@ -63,7 +62,7 @@ def _stop(stop: Any, dropped: set[str]) -> list[str] | None:
     given = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
         raise InvalidRequest("Invalid type for 'stop': expected a string or an array of strings.", param="stop")
-    kept = [text for text in given if text][:_MOST_STOPS]
+    kept = [text for text in given if text]
     if len(kept) < len(given):
         dropped.add("stop")
     return kept or None
