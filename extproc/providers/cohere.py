@@ -39,6 +39,7 @@ COHERE = Provider(
     offers={"cohere": {Operation.CHAT: CohereTranslator(), Operation.EMBEDDINGS: CohereEmbeddings()}},
     path=path,
     models_path=models_path,
+    price_list="cohere",
     environment=Environment(
         key="CO_API_KEY",
         other_key="COHERE_API_KEY",

@@ -1,4 +1,4 @@
-"""Together AI: https://docs.together.ai/docs/openai-api-compatibility"""
+"""Together AI: https://docs.together.ai/docs/openai-api-compatibility and https://docs.together.ai/docs/logprobs"""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ class Settings(Backend):
     api_key: SecretRef
 
 
-# Its `logprobs` is a number, and comes back in lists of its own: https://docs.together.ai/docs/logprobs
 _QUIRKS = Quirks(renamed=(("max_completion_tokens", "max_tokens"),), refused=("logprobs", "top_logprobs"))
 _CHAT = {Operation.CHAT: OpenAITranslator(quirks=_QUIRKS)}
 TOGETHER = Provider(

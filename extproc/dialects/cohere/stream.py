@@ -107,7 +107,7 @@ class CohereStream:
         self.state.complete = True
         if not self._call.include_usage or self.state.usage is None:
             return last + _DONE
-        usage = orjson.dumps(usage_fields(self.state.usage))
+        usage = orjson.dumps(usage_fields(self.state.usage) | self.state.beside_usage(self.state.usage))
         return last + encode_event(self._head + b'],"usage":' + usage + b"}") + _DONE
 
     def _arguments(self, index: int, fragment: str) -> bytes:
@@ -116,6 +116,7 @@ class CohereStream:
 
     def _say(self, delta: Json, finish: str | None = None) -> bytes:
         chunk = self._chunk(delta, finish)
+        self.state.produced.add_said(delta)
         self.state.events += 1
         return chunk
 

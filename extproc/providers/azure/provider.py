@@ -75,6 +75,7 @@ AZURE = Provider(
     path=path,
     authorize=authorize,
     token=token,
+    price_list="azure",
     environment=Environment(
         key="AZURE_OPENAI_API_KEY",
         url="AZURE_OPENAI_ENDPOINT",
