@@ -1,4 +1,4 @@
-"""Tokens by the kinds of a text's characters, at a gigabyte a second: about how OpenAI's o200k_base counts.
+"""Tokens by the kinds of a text's characters, some hundred megabytes a second: about how OpenAI's o200k_base counts.
 
 Fitted by least squares to prose in ten languages, source code, JSON, Markdown and logs; README.md has the errors.
 """
