@@ -73,6 +73,12 @@ def counter_for(model: str) -> ModelCounter:
     return ModelCounter(family_of(model))
 
 
+def preload(models: Iterable[str]) -> None:
+    """Load the vocabularies of these models. It holds the interpreter's lock, so before the first request."""
+    for name in {family_of(model).vocabulary for model in models}:
+        vocabulary(name)
+
+
 def _is_long(texts: Sequence[str], words: Vocabulary) -> bool:
     return len(texts) > _MOST_PIECES or sum(map(len, texts)) > words.most
 
