@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-
-from extproc.metering.families import Family, ToolFormat
+from extproc.metering.families import Family, Overhead, ToolFormat
 from extproc.metering.media import audio_tokens, file_tokens, image_tokens
 from extproc.openai.call import Operation
 
 _MOST_DEPTH: Final = 32
+_MOST_MESSAGES: Final = 4_096
+"""Of a conversation of more, every second message stands for two, or every third for three."""
 _TOOL_CALL: Final = 4
 """Tokens around the name and the arguments of a call in an assistant's turn."""
 _FORMAT: Final = 10
@@ -64,24 +65,32 @@ def _read_inputs(prompt: Prompt, value: object) -> None:
 
 def _read_chat(prompt: Prompt, fields: Mapping[str, Any], model: str, family: Family) -> None:
     overhead = family.overhead
-    messages = fields.get("messages")
+    given = fields.get("messages")
+    messages = given if isinstance(given, list) else []
+    step = -(-len(messages) // _MOST_MESSAGES)
+    for message in messages[:: step or 1]:
+        if isinstance(message, dict):
+            _read_message(prompt, message, model, overhead)
+    if step > 1:
+        prompt.texts *= step
+        prompt.add_estimate(prompt.fixed * (step - 1))
     prompt.fixed += overhead.prompt
-    for message in messages if isinstance(messages, list) else ():
-        if not isinstance(message, dict):
-            continue
-        # The role is one token in every vocabulary.
-        prompt.fixed += overhead.message + 1
-        if message.get("name"):
-            prompt.fixed += overhead.name
-            prompt.add_text(message["name"])
-        _read_content(prompt, message.get("content"), model)
-        prompt.add_text(message.get("reasoning_content"))
-        _read_calls(prompt, message)
     _read_tools(prompt, fields, family)
     shape = fields.get("response_format")
     if isinstance(shape, dict) and shape.get("json_schema"):
         prompt.add_estimate(_FORMAT)
         prompt.add_text(_json(shape["json_schema"]))
+
+
+def _read_message(prompt: Prompt, message: Mapping[str, Any], model: str, overhead: Overhead) -> None:
+    # The role is one token in every vocabulary.
+    prompt.fixed += overhead.message + 1
+    if message.get("name"):
+        prompt.fixed += overhead.name
+        prompt.add_text(message["name"])
+    _read_content(prompt, message.get("content"), model)
+    prompt.add_text(message.get("reasoning_content"))
+    _read_calls(prompt, message)
 
 
 def _read_content(prompt: Prompt, content: object, model: str) -> None:
@@ -163,4 +172,5 @@ def _sentence(described: Mapping[str, Any]) -> str:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+    # orjson refuses integers of more than 64 bits, and a client may send one.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
