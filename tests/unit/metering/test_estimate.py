@@ -142,6 +142,8 @@ def test_endless_conversation_is_sampled() -> None:
         assert estimate.tokens == pytest.approx(one * count, rel=0.05)
         assert estimate.exact is (count == 4_096)
         assert rough_input(fields, Operation.CHAT, "gpt-4o") == pytest.approx(one * count, rel=0.2)
+        parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "every good boy"}] * count}]}
+        assert estimate_input(parts, Operation.CHAT, "gpt-4o").tokens == pytest.approx(3 * count, rel=0.05)
 
 
 def test_schema_that_is_nested_without_end_is_counted_to_a_depth() -> None:
