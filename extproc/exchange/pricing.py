@@ -1,4 +1,4 @@
-"""Which models that a config leads to have a price, and what becomes of a call for one that has none."""
+"""The models that a config leads to: what is looked up of them beforehand, and what if one has no price."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from extproc.errors import ModelUnpriced
 from extproc.exchange.snapshot import Plan, Snapshot, Target
+from extproc.metering.counting import preload
 
 
 def known_models(snapshot: Snapshot) -> Iterator[tuple[Target, str | None]]:
@@ -23,6 +24,11 @@ def look_up_prices(snapshot: Snapshot) -> None:
     for target, model in known_models(snapshot):
         target.price(model or "", at=snapshot.loaded_at)
         target.facts(model or "")
+
+
+def load_vocabularies(snapshot: Snapshot) -> None:
+    """So that no request waits for one, which may take most of a second. The embedded model tells its own tokens."""
+    preload(model for target, model in known_models(snapshot) if model and target.provider.answer is None)
 
 
 def priced(targets: tuple[Target, ...], plan: Plan, asked: str, *, at: float) -> tuple[Target, ...]:

@@ -73,6 +73,12 @@ def counter_for(model: str) -> ModelCounter:
     return ModelCounter(family_of(model))
 
 
+def preload(models: Iterable[str]) -> None:
+    """Load the vocabularies of these models. It holds the interpreter's lock, so before the first request."""
+    for name in {family_of(model).vocabulary for model in models}:
+        vocabulary(name)
+
+
 def _is_long(texts: Sequence[str], words: Vocabulary) -> bool:
     return len(texts) > _MOST_PIECES or sum(map(len, texts)) > words.most
 
@@ -94,12 +100,22 @@ def _reaches(texts: Iterable[str], words: Vocabulary, least: int) -> bool:
 
 
 def _sampled(texts: Sequence[str], words: Vocabulary) -> int:
-    """Slices at even distances, scaled by their share of the characters; never outside the bounds by bytes."""
-    text = "\n".join(texts)
-    width = words.most // _SAMPLES
-    step = len(text) // _SAMPLES
-    slices = [text[start * step : start * step + width] for start in range(_SAMPLES)]
+    """What slices at even distances have, scaled by their share of the characters, within the bounds by bytes."""
+    slices = (
+        _slices_of_many(texts, words.most) if len(texts) > _SAMPLES else _slices_of_long("".join(texts), words.most)
+    )
     counted = sum(map(words.count, slices))
-    read = sum(map(len, slices))
-    scaled = counted * len(text) // read if read else 0
-    return min(max(scaled, len(text) // words.longest), _most(texts))
+    read, total = sum(map(len, slices)), sum(map(len, texts))
+    scaled = counted * total // read if read else 0
+    return min(max(scaled, total // words.longest), _most(texts))
+
+
+def _slices_of_long(text: str, most: int) -> list[str]:
+    width, step = most // _SAMPLES, len(text) // _SAMPLES
+    return [text[start * step : start * step + width] for start in range(_SAMPLES)]
+
+
+def _slices_of_many(texts: Sequence[str], most: int) -> list[str]:
+    """Joined, short texts would have other tokens than each has by itself."""
+    chosen = texts[:: len(texts) // _SAMPLES]
+    return [text[: most // len(chosen)] for text in chosen]

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from extproc.metering.rates import Price, PriceSource, Rate
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _PERIOD: Final = 900
 """Seconds. Prices change at a date, or at a time of day told in quarters of an hour."""
+_NOWHERE: Final = ".invalid"
+"""Of an address that nobody has: https://www.rfc-editor.org/rfc/rfc2606#section-2"""
 _MILLION: Final = 6
 _THOUSAND: Final = 3
 _KINDS: Final = {
@@ -117,6 +120,8 @@ def _rate(price: Decimal | TieredPrices | None, *, scale: int = _MILLION) -> Rat
 
 @lru_cache(maxsize=1_024)
 def _by_address(url: str) -> str | None:
+    if (urlsplit(url).hostname or "").endswith(_NOWHERE):
+        return None
     from genai_prices import data_snapshot
 
     try:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-
-from extproc.metering.families import Family, ToolFormat
+from extproc.metering.families import Family, Overhead, ToolFormat
 from extproc.metering.media import audio_tokens, file_tokens, image_tokens
 from extproc.openai.call import Operation
 
 _MOST_DEPTH: Final = 32
+_MOST_ITEMS: Final = 4_096
+"""Of more messages, or parts of one, every second stands for two, or every third for three."""
 _TOOL_CALL: Final = 4
 """Tokens around the name and the arguments of a call in an assistant's turn."""
 _FORMAT: Final = 10
@@ -64,19 +65,8 @@ def _read_inputs(prompt: Prompt, value: object) -> None:
 
 def _read_chat(prompt: Prompt, fields: Mapping[str, Any], model: str, family: Family) -> None:
     overhead = family.overhead
-    messages = fields.get("messages")
     prompt.fixed += overhead.prompt
-    for message in messages if isinstance(messages, list) else ():
-        if not isinstance(message, dict):
-            continue
-        # The role is one token in every vocabulary.
-        prompt.fixed += overhead.message + 1
-        if message.get("name"):
-            prompt.fixed += overhead.name
-            prompt.add_text(message["name"])
-        _read_content(prompt, message.get("content"), model)
-        prompt.add_text(message.get("reasoning_content"))
-        _read_calls(prompt, message)
+    _read_each(prompt, fields.get("messages"), lambda part, message: _read_message(part, message, model, overhead))
     _read_tools(prompt, fields, family)
     shape = fields.get("response_format")
     if isinstance(shape, dict) and shape.get("json_schema"):
@@ -84,20 +74,48 @@ def _read_chat(prompt: Prompt, fields: Mapping[str, Any], model: str, family: Fa
         prompt.add_text(_json(shape["json_schema"]))
 
 
+def _read_each(prompt: Prompt, given: object, read: Callable[[Prompt, Any], None]) -> None:
+    """Every item of a list; of a very long one some stand for all."""
+    items = given if isinstance(given, list) else []
+    step = -(-len(items) // _MOST_ITEMS)
+    part = Prompt() if step > 1 else prompt
+    for item in items[:: step or 1]:
+        read(part, item)
+    if step > 1:
+        prompt.texts += part.texts * step
+        prompt.add_estimate(part.fixed * step)
+
+
+def _read_message(prompt: Prompt, message: object, model: str, overhead: Overhead) -> None:
+    if not isinstance(message, dict):
+        return
+    # The role is one token in every vocabulary.
+    prompt.fixed += overhead.message + 1
+    if message.get("name"):
+        prompt.fixed += overhead.name
+        prompt.add_text(message["name"])
+    _read_content(prompt, message.get("content"), model)
+    prompt.add_text(message.get("reasoning_content"))
+    _read_calls(prompt, message)
+
+
 def _read_content(prompt: Prompt, content: object, model: str) -> None:
     if isinstance(content, str):
         prompt.add_text(content)
-        return
-    for part in content if isinstance(content, list) else ():
-        match part:
-            case {"type": "image_url", "image_url": {"url": str(url), **more}}:
-                prompt.add_estimate(image_tokens(model, url, str(more.get("detail"))))
-            case {"type": "input_audio", "input_audio": {"data": str(data), **more}}:
-                prompt.add_estimate(audio_tokens(model, data, str(more.get("format"))))
-            case {"type": "file", "file": {"file_data": str(url)}}:
-                prompt.add_estimate(file_tokens(model, url))
-            case {"text": str(text)} | {"refusal": str(text)}:
-                prompt.add_text(text)
+    else:
+        _read_each(prompt, content, lambda prompt, part: _read_part(prompt, part, model))
+
+
+def _read_part(prompt: Prompt, part: object, model: str) -> None:
+    match part:
+        case {"type": "image_url", "image_url": {"url": str(url), **more}}:
+            prompt.add_estimate(image_tokens(model, url, str(more.get("detail"))))
+        case {"type": "input_audio", "input_audio": {"data": str(data), **more}}:
+            prompt.add_estimate(audio_tokens(model, data, str(more.get("format"))))
+        case {"type": "file", "file": {"file_data": str(url)}}:
+            prompt.add_estimate(file_tokens(model, url))
+        case {"text": str(text)} | {"refusal": str(text)}:
+            prompt.add_text(text)
 
 
 def _read_calls(prompt: Prompt, message: Mapping[str, Any]) -> None:
@@ -163,4 +181,5 @@ def _sentence(described: Mapping[str, Any]) -> str:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+    # orjson refuses integers of more than 64 bits, and a client may send one.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

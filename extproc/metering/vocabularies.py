@@ -64,7 +64,7 @@ class _Splintr:
         self._tokenizer: Any = splintr.Tokenizer.from_pretrained(name)
         self.longest = _LONGEST_TOKENS.get(name, _LONGEST_TOKEN)
         # SentencePiece is ten times slower than the byte-level ones.
-        self.most = (64 if self._tokenizer.family == "BPE" else 32) << 10
+        self.most = (64 if self._tokenizer.family == "BPE" else 16) << 10
 
     def count(self, text: str) -> int:
         return sum(map(self._count, _slices(text)))

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from extproc.config.load import ConfigError
 from extproc.credentials.store import TokenStore
+from extproc.exchange.pricing import load_vocabularies
 from extproc.server.board_link import BoardLink
 from extproc.server.control import Channel, Configure, Configured, Drain, Known, open_channel
 from extproc.server.logs import log_to_standard_error
@@ -68,6 +69,7 @@ class Child:
             snapshot = build_snapshot(message.text.encode(), number=message.number, tokens=self._tokens)
         except ConfigError as error:
             return Configured(number=message.number, problem=str(error))
+        load_vocabularies(snapshot)
         log_to_standard_error(snapshot.config.gateway.log_level)
         await self._tokens.take_up(token_requests(snapshot.targets.values()), within=FIRST_TOKEN_SECONDS)
         if self._serving is not None:

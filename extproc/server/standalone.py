@@ -15,6 +15,7 @@ from extproc.bootstrap.render import render_clusters, render_listeners
 from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
 from extproc.credentials.store import TokenStore
+from extproc.exchange.pricing import load_vocabularies
 from extproc.exchange.snapshot import Snapshot
 from extproc.server.board_keeper import BoardKeeper
 from extproc.server.board_link import BoardLink
@@ -48,6 +49,7 @@ class Standalone:
     ) -> None:
         self._tokens = TokenStore()
         snapshot = build_snapshot(text, number=1, tokens=self._tokens)
+        load_vocabularies(snapshot)
         self._serving = Serving(snapshot)
         self._output = StandardOutput()
         self._xds_directory = xds_directory
@@ -99,6 +101,7 @@ class Standalone:
                 snapshot = build_snapshot(text, number=self._offered, tokens=self._tokens)
                 check_fixed_at_start(before, snapshot)
                 await self._take_tokens(snapshot)
+                load_vocabularies(snapshot)
                 await self._offer(snapshot)
             except (ConfigError, FixedAtStart, OSError) as error:
                 _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)

@@ -23,7 +23,7 @@ from tests.fakes.anthropic_provider import FakeAnthropic
 from tests.fakes.raw_client import RawClient
 
 CONFIG: Final = """
-gateway: {{retries: {{backoff: 20ms, perBackend: 0}}}}
+gateway: {{retries: {{backoff: 20ms, perBackend: 0}}, circuitBreaker: {{enabled: false}}}}
 backends:
   openai: {{provider: openai, url: "{openai}", model: gpt-4o, apiKey: {{env: KEY}}}}
   claude: {{provider: anthropic, url: "{claude}", model: claude-sonnet-4-5, apiKey: {{env: KEY}}}}

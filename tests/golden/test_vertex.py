@@ -25,6 +25,7 @@ GEMINI_DIFFERS = {
     "everything_at_once": "as above",
     "user": "and so is the user",
     "safety_identifier": "whom it names as well",
+    "own_fields_of_vertex": "they are its own",
 }
 CLAUDE_DIFFERS = {
     "image_address": "Claude fetches nothing there",

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extproc.metering.cost import cost
@@ -93,6 +93,7 @@ def test_long_texts_agree_too(model: str, words: list[str]) -> None:
         assert not counter.longer_than(text, counted)
 
 
+@example(messages=[], more=[], tools=[{"type": "function", "function": -(2**63) - 1}], model="own")
 @given(messages=MESSAGES, more=MESSAGES, tools=TOOLS, model=st.sampled_from(MODELS))
 def test_estimate_grows_with_the_prompt(messages: list[Any], more: list[Any], tools: list[Any], model: str) -> None:
     """Whatever JSON a client sends: no error, and no message that makes the prompt shorter."""

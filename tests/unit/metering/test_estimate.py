@@ -132,6 +132,20 @@ def test_nothing_that_is_sent_counts_nothing() -> None:
     assert tokens("gpt-4o", messages=plain, tools=[nested]) > tokens("gpt-4o", messages=plain, tools=[tool("f")])
 
 
+def test_endless_conversation_is_sampled() -> None:
+    """A body may hold a million of the smallest messages, and each would cost some microseconds."""
+    message = {"role": "user", "content": "every good boy"}
+    one = tokens("gpt-4o", messages=[message]) - 3
+    for count in (4_096, 4_097, 100_000):
+        fields = {"messages": [message] * count}
+        estimate = estimate_input(fields, Operation.CHAT, "gpt-4o")
+        assert estimate.tokens == pytest.approx(one * count, rel=0.05)
+        assert estimate.exact is (count == 4_096)
+        assert rough_input(fields, Operation.CHAT, "gpt-4o") == pytest.approx(one * count, rel=0.2)
+        parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "every good boy"}] * count}]}
+        assert estimate_input(parts, Operation.CHAT, "gpt-4o").tokens == pytest.approx(3 * count, rel=0.05)
+
+
 def test_schema_that_is_nested_without_end_is_counted_to_a_depth() -> None:
     """A client's schema may be as deep as JSON may."""
     schema: dict[str, Any] = {}
