@@ -41,6 +41,10 @@ class Assignment:
     """``name=variant`` of each experiment that the request is part of."""
     decision: str | None = None
     """The id under which the choice of the plan is explained."""
+    reason: str | None = None
+    """Why this plan, in a line."""
+    explain: bool = False
+    """The reply is to say so."""
 
     def to_header(self) -> bytes:
         """Compact JSON; control characters cannot occur in it."""

@@ -46,3 +46,14 @@ class BackendStates(Protocol):
 
     def state(self, backend: str) -> BackendState:
         """``UNKNOWN`` for a backend without history."""
+
+
+class NothingKnown:
+    """The states before anybody has been called."""
+
+    def state(self, backend: str) -> BackendState:  # noqa: ARG002 - the same for all
+        """See BackendStates."""
+        return UNKNOWN
+
+
+NOTHING_KNOWN: Final = NothingKnown()

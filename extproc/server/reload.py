@@ -10,8 +10,9 @@ from typing import Final
 from extproc.config.backends import Backend
 from extproc.config.load import ConfigError, Problem, load
 from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
-from extproc.exchange.snapshot import Credential, Snapshot, Target, compile_snapshot
+from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
+from extproc.routing.target import Credential, Target
 
 RETAINED_SECONDS: Final = 900.0
 """How long a replaced config's targets stay known: a request under way may still be moving along its old plan."""

@@ -10,8 +10,9 @@ import grpc
 from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
-from extproc.exchange.snapshot import Snapshot, Target
+from extproc.exchange.snapshot import Snapshot
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.routing.target import Target
 
 Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
 

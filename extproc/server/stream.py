@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from typing import Final
 
@@ -84,7 +85,13 @@ class _ArrivalStream:
             if answer is None:
                 return messages.CONTINUE_HEADERS, False
             return messages.immediate_reply(answer, None), True
-        planned = plan_call(self._headers, message.request_body.body, snapshot=self._snapshot, now=time.time)
+        planned = plan_call(
+            self._headers,
+            message.request_body.body,
+            snapshot=self._snapshot,
+            now=time.time,
+            decision_id=secrets.token_hex(8),
+        )
         return messages.planned_reply(planned), True
 
 

@@ -1,0 +1,63 @@
+"""May this backend serve this call at all? Asked before any order; what is not known never excludes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from extproc.openai.call import Operation
+from extproc.openai.features import Support, support_for
+from extproc.routing.facts import Facts
+from extproc.routing.target import Target
+
+
+class Cause(StrEnum):
+    """Why a backend is left out."""
+
+    DRAINED = "drained"
+    OPERATION = "operation"
+    FEATURE = "feature"
+    WINDOW = "window"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """``reason`` continues a sentence that begins with the backend's name; ``param`` is the field at fault."""
+
+    cause: Cause
+    reason: str
+    param: str | None = None
+
+
+_REFUSED: Final = frozenset({Support.REFUSED})
+_REFUSED_IF_STRICT: Final = frozenset({Support.REFUSED, Support.DROPPED})
+DRAINED: Final = Exclusion(cause=Cause.DRAINED, reason="is drained: its weight is 0")
+
+
+def exclusion(target: Target, facts: Facts, *, upstream_name: str, strict: bool) -> Exclusion | None:
+    """Why the target cannot serve the call; None when it can. ``strict``: no parameter may be dropped either."""
+    operation = facts.call.operation
+    translator = target.provider.translator(operation)
+    if translator is None:
+        return Exclusion(cause=Cause.OPERATION, reason=f"has no {operation.value}", param="model")
+    model = target.settings.model or upstream_name
+    if operation is Operation.CHAT:
+        table = translator.support_of(model)
+        if table:
+            refused = _REFUSED_IF_STRICT if strict else _REFUSED
+            lacks = [feature for feature in facts.features if support_for(feature, table) in refused]
+            if lacks:
+                return Exclusion(cause=Cause.FEATURE, reason=f"lacks {', '.join(lacks)}", param=lacks[0])
+    return _too_small(target, facts, model)
+
+
+def _too_small(target: Target, facts: Facts, model: str) -> Exclusion | None:
+    window = target.context_window
+    if window is None:
+        return None
+    answer = facts.max_tokens or 0
+    if not facts.longer_than(window - answer, model):
+        return None
+    needed = "the prompt" if not answer else f"the prompt and an answer of {answer} tokens"
+    return Exclusion(cause=Cause.WINDOW, reason=f"holds {window} tokens, fewer than {needed}", param="messages")
