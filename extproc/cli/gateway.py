@@ -131,6 +131,7 @@ async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncItera
         ready=supervisor.ready,
         describe=supervisor.history.describe,
         registry=registry,
+        snapshot=lambda: supervisor.snapshot,
         envoy=supervisor.envoy.prometheus,
     )
     server = AdminServer(admin_application(operated), listening)

@@ -68,7 +68,13 @@ async def run_processor(options: Options) -> int:
 async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterator[None]:
     own = SelfMetrics(processor.history, lambda: _vitals(processor))
     REGISTRY.register(own)
-    operated = Operated(ready=processor.ready, describe=processor.history.describe, registry=REGISTRY, envoy=None)
+    operated = Operated(
+        ready=processor.ready,
+        describe=processor.history.describe,
+        registry=REGISTRY,
+        snapshot=lambda: processor.snapshot,
+        envoy=None,
+    )
     server = AdminServer(admin_application(operated), listening)
     await server.start()
     try:

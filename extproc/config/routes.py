@@ -53,7 +53,7 @@ class Rule(Model):
     match: Match = Match()
     """What must be true of a call. Default: every call matches."""
     backends: tuple[BackendRef, ...] | None = Field(default=None, min_length=1)
-    """Where such calls go, each as ``defaultBackend``; those not chosen follow when the first fails, then ``fallback``."""
+    """Where such calls go, each as ``defaultBackend``; when the first fails, the others follow, then ``fallback``."""
     strategy: Strategy | None = None
     """In which order. Default: the route's."""
     affinity: Affinity | None = None

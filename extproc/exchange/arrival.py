@@ -87,7 +87,7 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
     raise PathNotFound(_unknown_path(method, path))
 
 
-def plan_call(
+def plan_call(  # noqa: PLR0913 - what a decision depends on, by keyword
     headers: Headers,
     body: bytes,
     *,
@@ -96,14 +96,17 @@ def plan_call(
     decision_id: str,
     caller: Caller = ANONYMOUS,
     states: BackendStates = NOTHING_KNOWN,
+    decided: Callable[[Decision], None] = lambda _: None,
 ) -> Planned:
-    """Decide by the body. ``now`` gives Unix seconds, ``decision_id`` is drawn for this request. Raises ClientError."""
+    """Decide by the body. ``now`` gives Unix seconds, ``decision_id`` is drawn for this request. Raises ClientError.
+
+    ``decided`` is told every decision, those not to serve the call too.
+    """
     weighed = weigh_call(
         headers, body, snapshot=snapshot, now=now, decision_id=decision_id, caller=caller, states=states
     )
-    if not weighed.decision.targets:
-        raise refuse_unserved(weighed.decision, weighed.facts)
-    return _planned(weighed, headers, snapshot)
+    decided(weighed.decision)
+    return plan_weighed(weighed, headers, snapshot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +150,10 @@ def weigh_call(
     return Weighed(route=route, facts=facts, decision=decide(facts, route, states))
 
 
-def _planned(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Planned:
+def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Planned:
+    """What Envoy is told. Raises ClientError when nobody is to serve the call."""
+    if not weighed.decision.targets:
+        raise refuse_unserved(weighed.decision, weighed.facts)
     route, facts, decision = weighed.route, weighed.facts, weighed.decision
     call = facts.call
     arrived_ms = int(facts.arrived * 1_000)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from extproc.config.units import HeaderUnit
 from extproc.routing.eligible import DRAINED, Exclusion, exclusion
@@ -17,7 +18,8 @@ from extproc.routing.order import STRATEGIES, Contest
 from extproc.routing.route import Choice, CompiledRoute, CompiledRule, Refusal, Split
 from extproc.routing.target import Target
 
-_FALLBACK = "fallback"
+_FALLBACK: Final = "fallback"
+_LONGEST_REASON: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +54,15 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """In a line, for the access log."""
-        told = [f"{self.rule or 'default'}: {self.candidates[0].reason if self.targets else 'refused'}"]
+        """In a line, for the access log and headers: bounded, for clients can give features long names."""
+        told = [self.candidates[0].reason if self.targets else "nobody is to serve it"]
         told += [
             f"{candidate.target.backend} {candidate.excluded.reason}"
             for candidate in self.candidates
             if candidate.excluded is not None
         ]
-        return "; ".join(told)
+        line = "; ".join(told)[:_LONGEST_REASON]
+        return line if line.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in line)
 
 
 def decide(facts: Facts, route: CompiledRoute, states: BackendStates) -> Decision:

@@ -1,4 +1,4 @@
-"""The admin listener, for operators: ``/healthz``, ``/readyz``, ``/config``, ``/metrics`` and ``/metrics/envoy``."""
+"""The admin listener, for operators: health, readiness, the config, metrics, and where a request would go."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from extproc.bootstrap.process import EnvoyError
+from extproc.errors import KortexError
+from extproc.exchange.snapshot import Snapshot
+from extproc.openai.error_body import error_body
+from extproc.server.explaining import explain_request
 
 _STOP_SECONDS: Final = 1
 _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,17 +34,22 @@ class Operated:
     """What operators look at.
 
     ``ready`` gives each condition of readiness by name; ``describe`` is JSON-ready and holds no secret; ``registry`` is
-    collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody else's.
+    collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody else's;
+    ``snapshot`` gives what new requests are served by.
     """
 
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     describe: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
+    snapshot: Callable[[], Snapshot]
     envoy: Callable[[], Awaitable[str]] | None
 
 
 def admin_application(operated: Operated) -> Starlette:
-    """The routes. Everything is read afresh at each request, and nothing can be changed through here."""
+    """The routes. Everything is read afresh at each request, and nothing can be changed through here.
+
+    ``POST /explain`` calls nobody either.
+    """
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -67,12 +76,21 @@ def admin_application(operated: Operated) -> Starlette:
         except EnvoyError as error:
             raise HTTPException(503, str(error)) from error
 
+    async def explain(request: Request) -> Response:
+        # Counting a long prompt to its end takes a while.
+        try:
+            told = await asyncio.to_thread(explain_request, await request.body(), operated.snapshot())
+        except KortexError as error:
+            return Response(error_body(error), error.status, media_type="application/json")
+        return _json(told)
+
     endpoints = {
         "/healthz": healthz,
         "/readyz": readyz,
         "/config": config,
         "/metrics": metrics,
         "/metrics/envoy": metrics_of_envoy,
+        "/explain": explain,
     }
 
     async def refuse(_: Request, error: Exception) -> Response:
@@ -84,7 +102,10 @@ def admin_application(operated: Operated) -> Starlette:
         return _json({"error": {"message": message}}, status, headers)
 
     return Starlette(
-        routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()],
+        routes=[
+            Route(path, endpoint, methods=["POST" if endpoint is explain else "GET"])
+            for path, endpoint in endpoints.items()
+        ],
         exception_handlers={HTTPException: refuse},
     )
 

@@ -91,6 +91,7 @@ class _ArrivalStream:
             snapshot=self._snapshot,
             now=time.time,
             decision_id=secrets.token_hex(8),
+            decided=self._recorder.decided,
         )
         return messages.planned_reply(planned), True
 
