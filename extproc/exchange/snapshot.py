@@ -13,14 +13,20 @@ import orjson
 
 from extproc.config.backends import Backend
 from extproc.config.gateway import DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
+from extproc.config.prices import Unpriced
 from extproc.config.routes import Route
 from extproc.config.scalars import Model
+from extproc.metering.catalogue import ModelFacts, facts_for
+from extproc.metering.price import price_for
+from extproc.metering.rates import FREE, Price
 from extproc.openai.call import Operation
 from extproc.providers.base import Provider
 
 Credential = Callable[[], str | None]
 """Gives the backend's secret as it is now; asked at every attempt. Raises CredentialUnavailable."""
 
+# What Envoy knows nothing of: a new price drains no listener.
+_SHAPELESS: Final = {"cost", "unpriced", "capabilities", "max_output"}
 _WILDCARDS: Final = {"*": ".*", "?": "."}
 
 
@@ -40,6 +46,25 @@ class Target:
     credential: Credential
     connect_ms: int
     backoff_ms: int
+    unpriced: Unpriced = "allow"
+    """What becomes of calls for a model without a price."""
+
+    def price(self, model: str, *, at: float, service_tier: str | None = None) -> Price | None:
+        """What its answers by a model cost at a moment (Unix seconds); None when nobody knows."""
+        if self.settings.cost is None and self.provider.answer is not None:
+            return FREE
+        return price_for(
+            self.settings,
+            price_list=self.provider.price_list,
+            model=model,
+            at=at,
+            service_tier=service_tier,
+            unpriced=self.unpriced,
+        )
+
+    def facts(self, model: str) -> ModelFacts:
+        """What is known of a model here, by the provider's name for it."""
+        return facts_for(self.settings, price_list=self.provider.price_list, model=model)
 
     @property
     def authority(self) -> str:
@@ -178,12 +203,14 @@ class _Compiler:
                 credential=self._credentials[backend],
                 connect_ms=connect_ms,
                 backoff_ms=backoff_ms,
+                unpriced=settings.unpriced or self._config.gateway.unpriced,
             )
         return self._targets[key]
 
 
 def _digest(settings: Backend, connect_ms: int, backoff_ms: int) -> str:
-    text = orjson.dumps([settings.model_dump(mode="json"), connect_ms, backoff_ms], option=orjson.OPT_SORT_KEYS)
+    shape = settings.model_dump(mode="json", exclude=_SHAPELESS)
+    text = orjson.dumps([shape, connect_ms, backoff_ms], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()[:8]
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens. ``input`` includes ``cached_input`` and ``cache_write``, ``output`` ``reasoning``; audio is in both."""
+    """Tokens. ``input`` includes ``cached_input`` and ``cache_write``, ``output`` ``reasoning``; audio is in both.
+
+    ``cache_write_1h`` is the part of ``cache_write`` that stays for an hour; the rest stays for five minutes.
+    """
 
     input: int
     output: int
@@ -18,6 +21,7 @@ class Usage:
     audio_input: int | None = None
     audio_output: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None
 
 
 def read_usage(value: object) -> Usage | None:
