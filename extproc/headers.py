@@ -17,6 +17,8 @@ ATTEMPTS: Final = "x-kortex-attempts"
 MODEL: Final = "x-kortex-model"
 TRAIL: Final = "x-kortex-trail"
 UPSTREAM_REQUEST_ID: Final = "x-kortex-upstream-request-id"
+USAGE: Final = "x-kortex-usage"
+COST: Final = "x-kortex-cost"
 DROPPED_PARAMS: Final = "x-kortex-dropped-params"
 
 # What arrival tells the attempt stage (extproc/exchange/assignment.py); no provider and no client ever sees it.

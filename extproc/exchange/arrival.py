@@ -28,6 +28,7 @@ from extproc.headers import (
     MOST_HEADERS,
     Headers,
 )
+from extproc.metering.estimate import rough_input
 from extproc.openai.call import OPERATION_PATHS, Call, Operation, read_call
 from extproc.openai.features import Support, support_for, used_features
 from extproc.openai.models import model_body, model_list_body
@@ -111,6 +112,7 @@ def plan_call(headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callabl
         deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
         strict=plan.strict,
         carries=call.carries,
+        input_tokens=rough_input(fields, call.operation, targets[0].settings.model or plan.upstream_name(call.model)),
     )
     return Planned(
         targets=tuple(target.name for target in targets),
