@@ -10,6 +10,7 @@ Where things are, outermost first; each layer imports only from those below it:
     exchange       the life of one request, as values: arrival, attempt, reply, verdict, outcome
     admission      may it proceed: who is calling
     routing        where to: what is known of the backends
+    metering       what it uses and what it costs: tokens, prices, facts of models
     providers      whose API: one short file each, and the registry
     dialects       how requests and replies are written: one folder per wire format
     openai         the format clients speak

@@ -17,6 +17,8 @@ ATTEMPTS: Final = "x-kortex-attempts"
 MODEL: Final = "x-kortex-model"
 TRAIL: Final = "x-kortex-trail"
 UPSTREAM_REQUEST_ID: Final = "x-kortex-upstream-request-id"
+USAGE: Final = "x-kortex-usage"
+COST: Final = "x-kortex-cost"
 DROPPED_PARAMS: Final = "x-kortex-dropped-params"
 # Only where the client asked for it with x-kortex-explain: 1, and may.
 DECISION: Final = "x-kortex-decision"

@@ -98,6 +98,7 @@ def _candidates(told: Explanation) -> Table:
 def _print_attempt(console: Console, number: int, attempt: ToldAttempt) -> None:
     _line(console, f"{number}.", attempt.backend)
     request = attempt.request
+    _line(console, "cost", f"about {attempt.estimated_cost}" if attempt.estimated_cost else "no price known")
     if request is None:
         _line(console, "", attempt.refused or "answered inside the gateway")
         return

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
+from extproc.config.prices import Cost, Unpriced
 from extproc.config.scalars import Model, SecretRef
 
 _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -40,6 +41,23 @@ BaseUrl = Annotated[str, AfterValidator(_check_url), Field(examples=["https://ap
 """An http or https URL without a trailing slash."""
 
 
+class Capabilities(Model):
+    """What a model can do, where it is known: a call that needs what is `false` here goes to another backend."""
+
+    vision: bool | None = None
+    """Images in messages."""
+    audio: bool | None = None
+    """Sounds in messages."""
+    files: bool | None = None
+    """Files in messages."""
+    tools: bool | None = None
+    """Functions that it may call."""
+    json_schema: bool | None = None
+    """Answers that follow a JSON schema."""
+    reasoning: bool | None = None
+    """`reasoning_effort`."""
+
+
 class Backend(Model):
     """One upstream: a provider's API at an address, with our credential and our name for it."""
 
@@ -53,6 +71,14 @@ class Backend(Model):
     """The credential sent to this provider and to no other."""
     context_window: int | None = Field(default=None, ge=1)
     """Tokens the model can hold, if known: a prompt too long for one backend skips those known to be smaller."""
+    max_output: int | None = Field(default=None, ge=1)
+    """Tokens the model can answer with, if known."""
+    capabilities: Capabilities = Capabilities()
+    """What the model can do, if known. What is left out excludes nothing."""
+    cost: Cost | None = None
+    """What its tokens cost. Default: the built-in price list."""
+    unpriced: Unpriced | None = None
+    """What becomes of calls for a model without a price. Default: as `gateway.unpriced`."""
     ca_file: str | None = None
     """PEM file with the certificate authority to trust in place of the system's, for private servers."""
     forward_headers: tuple[str, ...] = ()

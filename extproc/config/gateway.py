@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from extproc.config.backends import Backend
+from extproc.config.prices import Unpriced
 from extproc.config.routes import Retries, Route, Timeouts
 from extproc.config.scalars import Duration, ListenAddress, Model, Name, Size
 
@@ -35,6 +36,8 @@ class Gateway(Model):
     """Defaults for every route."""
     timeouts: Timeouts = Timeouts()
     """Defaults for every route."""
+    unpriced: Unpriced = "allow"
+    """What becomes of calls for a model whose price nobody knows: `allow`, `reject`, or a price for all of them."""
     access_log: bool = True
     """One JSON line per attempt on standard output."""
     explain: Literal["off", "all", "tagged"] = "tagged"

@@ -15,6 +15,7 @@ from extproc.config.expressions import Expression
 from extproc.config.gateway import Gateway
 from extproc.config.matches import HeaderWanted, Operations, Paths, Texts, TimeOfDay
 from extproc.config.patterns import Pattern
+from extproc.config.prices import Amount
 from extproc.config.routes import Route
 from extproc.config.scalars import Duration, ListenAddress, SecretRef, Size
 from extproc.config.schema import meaning, written_defaults
@@ -31,6 +32,7 @@ A key that is not listed here is an error. Secrets are named, never written: `{e
 _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (Duration, "duration"),
     (Size, "size"),
+    (Amount, "amount in quotes"),
     (ListenAddress, "host:port"),
     (BaseUrl, "URL"),
     (SecretRef, "secret"),
@@ -109,12 +111,13 @@ def _rows(
             default="required" if field.is_required() else "–",
             meaning=meaning(model, name),
         )
+        default = defaults.get(key)
         # A mapping's own keys say its default.
-        yield replace(row, default=_code(defaults[key])) if key in defaults and not parts else row
+        yield row if default is None or isinstance(default, dict) else replace(row, default=_code(default))
         for part in parts:
             if part not in described:
                 described.add(part)
-                yield from _rows(part, f"{prefix}{key}.", described, defaults.get(key))
+                yield from _rows(part, f"{prefix}{key}.", described, default if isinstance(default, dict) else None)
 
 
 def _with_exceptions(row: Row, differing: Mapping[str, list[Row]]) -> Row:

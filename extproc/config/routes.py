@@ -12,7 +12,7 @@ from extproc.config.units import Unit
 
 _LARGEST_WEIGHT: Final = 1_000_000
 
-Strategy = Literal["weighted", "priority", "fastest", "leastBusy", "smallestFit"]
+Strategy = Literal["weighted", "priority", "cheapest", "fastest", "leastBusy", "smallestFit"]
 """How the backends of a rule are put in order."""
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from extproc.errors import UpstreamError
 from extproc.framing.sse import Event
 from extproc.headers import Headers
 from extproc.openai.call import Call
 from extproc.openai.features import Support
+from extproc.openai.produced import Produced
 from extproc.openai.usage import Usage
 
 
@@ -34,19 +35,33 @@ class UpstreamReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientReply:
-    """What the client gets for a whole reply. ``model`` is the name the provider gave, None where it gave none."""
+    """What the client gets for a whole reply. ``model`` is the name the provider gave, None where it gave none.
+
+    ``service_tier`` is OpenAI's, where the reply tells it.
+    """
 
     body: bytes
     usage: Usage | None
     model: str | None = None
+    service_tier: str | None = None
+
+
+def _nothing(usage: Usage) -> dict[str, Any]:  # noqa: ARG001 - the signature of what prices a usage
+    return {}
 
 
 @dataclass(slots=True, kw_only=True)
 class StreamState:
-    """What a stream has told so far. ``complete`` once the answer is whole: only then may ``[DONE]`` be sent."""
+    """What a stream has told so far. ``complete`` once the answer is whole: only then may ``[DONE]`` be sent.
+
+    ``beside_usage`` gives further fields for the client's ``usage``, such as what it costs.
+    """
 
     usage: Usage | None = None
     model: str | None = None
+    service_tier: str | None = None
+    produced: Produced = field(default_factory=Produced)
+    beside_usage: Callable[[Usage], dict[str, Any]] = _nothing
     complete: bool = False
     events: int = field(default=0)
 

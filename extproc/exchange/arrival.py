@@ -31,6 +31,7 @@ from extproc.headers import (
     MOST_HEADERS,
     Headers,
 )
+from extproc.metering.estimate import rough_input
 from extproc.openai.call import OPERATION_PATHS, Call, read_call
 from extproc.openai.models import model_body, model_list_body
 from extproc.routing.decision import Decision, decide
@@ -138,6 +139,7 @@ def weigh_call(
     route = snapshot.route(call.model)
     if route is None:
         raise _model_not_found(call.model)
+    upstream_model = route.upstream_name(call.model)
     facts = Facts(
         id=decision_id,
         call=call,
@@ -145,7 +147,8 @@ def weigh_call(
         headers=headers,
         caller=caller,
         arrived=now(),
-        counted_as=route.default.choices[0].target.settings.model or route.upstream_name(call.model),
+        upstream_model=upstream_model,
+        counted_as=route.default.choices[0].target.model(upstream_model),
     )
     return Weighed(route=route, facts=facts, decision=decide(facts, route, states))
 
@@ -160,7 +163,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Plan
     assignment = Assignment(
         operation=call.operation,
         asked=call.model,
-        model=route.upstream_name(call.model),
+        model=facts.upstream_model,
         stream=call.stream,
         include_usage=call.include_usage,
         route=route.name,
@@ -178,6 +181,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Plan
         decision=decision.id,
         reason=decision.reason,
         explain=headers.get(EXPLAIN) == "1" and may_explain(facts.caller, snapshot.config.gateway),
+        input_tokens=rough_input(facts.fields, call.operation, decision.targets[0].model(facts.upstream_model)),
     )
     return Planned(
         targets=tuple(target.name for target in decision.targets),

@@ -39,6 +39,8 @@ class Assignment:
     """Refuse a call of which the provider's format would lose something."""
     carries: bool = False
     """See ``extproc.openai.tool_call_id``."""
+    input_tokens: int | None = None
+    """The prompt's tokens as arrival estimates them, for attempts of which nobody will tell; None where it did not."""
     caller: Caller = ANONYMOUS
     rule: str | None = None
     """The route's rule that matched; None where its default backend was chosen."""

@@ -59,7 +59,7 @@ class Attempt:
     @property
     def model(self) -> str:
         """The provider's name for the model."""
-        return self.target.settings.model or self.assignment.model
+        return self.target.model(self.assignment.model)
 
     @property
     def last(self) -> bool:

@@ -90,6 +90,7 @@ class ToldAttempt:
 
     backend: str
     request: ToldRequest | None
+    estimated_cost: str | None
     dropped: tuple[str, ...] = ()
     refused: str | None = None
 
@@ -176,7 +177,7 @@ def _facts(facts: Facts) -> ToldFacts:
         model=facts.call.model,
         operation=facts.call.operation.value,
         stream=facts.call.stream,
-        prompt_tokens=facts.prompt_tokens,
+        prompt_tokens=facts.prompt().tokens,
         counted_as=facts.counted_as,
         max_tokens=facts.max_tokens,
         uses=tuple(sorted(facts.uses)),
@@ -211,7 +212,7 @@ def _candidate(candidate: Candidate, weighed: Weighed) -> ToldCandidate:
     return ToldCandidate(
         backend=target.backend,
         provider=target.provider.name,
-        model=target.settings.model or weighed.route.upstream_name(weighed.facts.call.model),
+        model=target.model(weighed.facts.upstream_model),
         place=candidate.place,
         score=candidate.score,
         reason=candidate.reason,
@@ -224,12 +225,14 @@ def _attempt(target: Target, planned: Planned, headers: Headers, body: bytes, nu
     left = [(name, value.decode()) for name, value in planned.set_headers]
     seen = Headers([*arrived, *left, (ENVOY_ATTEMPT_COUNT, str(number))])
     attempt = begin_attempt(seen, _without_secret(target), started=planned.facts.arrived)
+    price = planned.facts.estimated_cost(target)
+    told = ToldAttempt(backend=target.backend, request=None, estimated_cost=None if price is None else str(price))
     if target.provider.answer is not None:
-        return ToldAttempt(backend=target.backend, request=None)
+        return told
     try:
         written = attempt.encode(seen, body)
     except KortexError as refused:
-        return ToldAttempt(backend=target.backend, request=None, refused=refused.message)
+        return replace(told, refused=refused.message)
     sent = {name: value for name, value in seen.items() if name not in written.remove_headers}
     sent |= dict(written.set_headers)
     scheme = target.settings.url.partition("://")[0]
@@ -243,7 +246,7 @@ def _attempt(target: Target, planned: Planned, headers: Headers, body: bytes, nu
         ),
         body=(body if written.body is None else written.body).decode("utf-8", "replace"),
     )
-    return ToldAttempt(backend=target.backend, request=request, dropped=written.dropped)
+    return replace(told, request=request, dropped=written.dropped)
 
 
 def _without_secret(target: Target) -> Target:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from extproc.admission.caller import Caller
 from extproc.exchange.attempt import Attempt
+from extproc.exchange.bill import NO_BILL, Bill
 from extproc.exchange.verdict import Reason, Verdict
+from extproc.metering.cost import Cost
+from extproc.metering.measured import UsageSource
 from extproc.openai.call import Operation
 from extproc.openai.usage import Usage
 
@@ -17,6 +20,8 @@ class Outcome:
 
     ``final``: whether the client was given this attempt's reply, so that no other attempt follows.
     ``tries``: requests that reached for this provider, counting its own retries; None when no reply told.
+    ``usage`` and ``cost`` are this attempt's alone: one that failed after its provider was at work has its own.
+    ``cost`` is None where the model has no price.
     """
 
     backend: str
@@ -37,6 +42,10 @@ class Outcome:
     final: bool
     status: int | None
     usage: Usage | None
+    usage_source: UsageSource
+    cost: Cost | None
+    input_estimate: int | None
+    service_tier: str | None
     served_model: str | None
     first_event_ms: float | None
     duration_ms: float
@@ -57,7 +66,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
     final: bool,
     verdict: Verdict | None = None,
     tries: int | None = None,
-    usage: Usage | None = None,
+    bill: Bill = NO_BILL,
     served_model: str | None = None,
     first_event_at: float | None = None,
 ) -> Outcome:
@@ -81,7 +90,11 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         verdict=verdict,
         final=final,
         status=status,
-        usage=usage,
+        usage=bill.measured.usage,
+        usage_source=bill.measured.source,
+        cost=bill.cost,
+        input_estimate=assignment.input_tokens,
+        service_tier=bill.service_tier,
         served_model=served_model,
         first_event_ms=None if first_event_at is None else (first_event_at - attempt.started) * 1_000,
         duration_ms=(now - attempt.started) * 1_000,

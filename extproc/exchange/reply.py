@@ -9,6 +9,7 @@ from urllib.parse import quote
 from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
 from extproc.errors import UpstreamError
 from extproc.exchange.attempt import Attempt
+from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.trail import ANSWERED, write_outcome, write_trail
@@ -30,7 +31,6 @@ from extproc.headers import (
     Headers,
 )
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
-from extproc.openai.usage import Usage
 
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
 # provider's front door.
@@ -137,6 +137,7 @@ class Reply:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=None)
             self._framer = SseFramer(limit=_LONGEST_EVENT)
             self._stream = self._attempt.translator.stream(self._call)
+            self._stream.state.beside_usage = beside_usage(self._attempt, self._stream.state)
         return self.body(b"", end=True, now=now) if end else []
 
     def body(self, data: bytes, *, end: bool, now: float) -> list[Step]:
@@ -176,24 +177,39 @@ class Reply:
         """Whether the provider has begun to reply, so that there is something to answer in place of."""
         return bool(self._head)
 
-    def abandon(self, now: float) -> None:
-        """The attempt's stream ended without a word: its time to begin ran out, or the client or the provider left."""
+    def abandon(self, now: float, *, sent: bool = True) -> None:
+        """The attempt's stream ended without a word: its time to begin ran out, or the client or the provider left.
+
+        ``sent``: whether the provider had been given the request.
+        """
         if self.outcome is not None:
             return
+        bill = self._unfinished() if sent else NO_BILL
         elapsed_ms = (now - self._attempt.started) * 1_000
         if self._released:
-            self._conclude(now, status=_OK, verdict=judge_reason(Reason.INTERRUPTED), final=True, usage=self._usage)
+            self._conclude(now, status=_OK, verdict=judge_reason(Reason.INTERRUPTED), final=True, bill=bill)
         elif elapsed_ms >= self._attempt.assignment.try_ms:
-            self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last)
+            self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last, bill=bill)
         elif self.has_headers:
             # The provider cut its reply short, and the edge asks the next backend; or the client left just then.
-            self._conclude(now, status=None, verdict=judge_reason(Reason.INTERRUPTED), final=self._attempt.last)
+            verdict = judge_reason(Reason.INTERRUPTED)
+            self._conclude(now, status=None, verdict=verdict, final=self._attempt.last, bill=bill)
         else:
-            self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True)
+            self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True, bill=bill)
 
-    @property
-    def _usage(self) -> Usage | None:
-        return None if self._stream is None else self._stream.state.usage
+    def _unfinished(self) -> Bill:
+        """Of an attempt that breaks off here. A provider that has answered with a failure has not been at work."""
+        if self.has_headers and not _OK <= self._status < _FIRST_FAILURE:
+            return NO_BILL
+        if self._stream is not None:
+            return bill_stream(self._attempt, self._stream.state, complete=False)
+        return bill_fragment(self._attempt, b"".join(self._chunks))
+
+    def _failed(self, reason: Reason, *, told: bool) -> Bill:
+        """Of an attempt whose answer had not begun. ``told``: by the provider, who bills no refusals."""
+        if self._head.get(LOCAL_REPLY) is not None:
+            return bill_fragment(self._attempt, b"") if reason is Reason.TIMEOUT else NO_BILL
+        return NO_BILL if told and reason is not Reason.GARBLED else self._unfinished()
 
     @property
     def _status(self) -> int:
@@ -213,8 +229,8 @@ class Reply:
         if local is not None:
             error, reason = local_failure(local, self._attempt.target.backend)
             return self._fail(error, now, reason=reason)
-        reply = UpstreamReply(status=self._status, headers=self._head, body=b"".join(self._chunks))
-        self._chunks.clear()
+        self._chunks = [b"".join(self._chunks)]
+        reply = UpstreamReply(status=self._status, headers=self._head, body=self._chunks[0])
         try:
             if _FIRST_FAILURE <= self._status < _FIRST_ERROR:
                 raise redirected(self._status, self._attempt.target.backend)
@@ -227,9 +243,10 @@ class Reply:
         except UpstreamError as error:
             return self._fail(error, now)
         self.first_event_at = now
-        head = self._answer_head((("content-length", str(len(answer.body))),))
+        bill = bill_reply(self._attempt, answer)
+        head = self._answer_head((("content-length", str(len(answer.body))), *bill.headers))
         self._model = answer.model
-        self._conclude(now, status=self._status, usage=answer.usage, final=True)
+        self._conclude(now, status=self._status, bill=bill, final=True)
         return [head, Body(data=answer.body, end=True)]
 
     def _stream_body(
@@ -272,7 +289,7 @@ class Reply:
             # Nothing but [DONE]: an empty answer is not an answer.
             message = "The provider's stream ended without a single event."
             return self._fail(GarbledReply(message), now)
-        self._conclude(now, status=_OK, usage=stream.state.usage, final=True)
+        self._conclude(now, status=_OK, bill=bill_stream(self._attempt, stream.state, complete=True), final=True)
         if steps and isinstance(steps[-1], Body):
             return [*steps[:-1], replace(steps[-1], end=True)]
         return [*steps, Body(data=b"", end=True)]
@@ -281,14 +298,15 @@ class Reply:
         verdict = judge(error) if reason is None else judge_reason(reason)
         error = redact(error, verdict, self._attempt.target)
         if self._released:
-            self._conclude(now, status=_OK, verdict=verdict, final=True, usage=self._usage)
+            self._conclude(now, status=_OK, verdict=verdict, final=True, bill=self._unfinished())
             return [Body(data=error_event(error), end=True)]
         moves_on = verdict.failover and not self._attempt.last
         summary = self._summary(now, verdict)
         attempts = (*self._attempt.before, summary)
         shown = error if moves_on else final_error(error, attempts)
         body = error_body(shown, attempts)
-        self._conclude(now, status=shown.status, verdict=verdict, final=not moves_on)
+        bill = self._failed(verdict.reason, told=reason is None)
+        self._conclude(now, status=shown.status, verdict=verdict, final=not moves_on, bill=bill)
         fields = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
@@ -330,7 +348,7 @@ class Reply:
         )
 
     def _conclude(
-        self, now: float, *, status: int | None, final: bool, verdict: Verdict | None = None, usage: Usage | None = None
+        self, now: float, *, status: int | None, final: bool, verdict: Verdict | None = None, bill: Bill = NO_BILL
     ) -> None:
         tries = self._head.get(ENVOY_ATTEMPT_COUNT, "")
         self.outcome = conclude(
@@ -340,7 +358,7 @@ class Reply:
             final=final,
             verdict=verdict,
             tries=int(tries) if tries.isdigit() else None,
-            usage=usage,
+            bill=bill,
             served_model=self._served_model,
             first_event_at=self.first_event_at,
         )

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,6 +19,9 @@ from extproc.routing.globs import glob, is_glob, specificity
 from extproc.routing.route import Choice, CompiledRoute, Split
 from extproc.routing.rule import compile_rule
 from extproc.routing.target import Credential, Target
+
+# What Envoy knows nothing of: a new price drains no listener.
+_SHAPELESS: Final = {"cost", "unpriced", "capabilities", "max_output"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +126,14 @@ class _Compiler:
                 credential=self._credentials[backend],
                 connect_ms=connect_ms,
                 backoff_ms=backoff_ms,
+                unpriced=settings.unpriced or self._config.gateway.unpriced,
             )
         return self._targets[key]
 
 
 def _digest(settings: Backend, connect_ms: int, backoff_ms: int) -> str:
-    text = orjson.dumps([settings.model_dump(mode="json"), connect_ms, backoff_ms], option=orjson.OPT_SORT_KEYS)
+    shape = settings.model_dump(mode="json", exclude=_SHAPELESS)
+    text = orjson.dumps([shape, connect_ms, backoff_ms], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()[:8]
 
 

@@ -9,6 +9,7 @@ from extproc.config.backends import Backend
 from extproc.errors import ClientError, KortexError, UnsupportedFeature, UpstreamError
 from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt
+from extproc.exchange.bill import bill_reply
 from extproc.exchange.failure import broken, final_error
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.reply import own_headers
@@ -35,12 +36,15 @@ def answer_embedded(attempt: Attempt, body: bytes, *, now: float) -> WithoutProv
     reply = attempt.answer(body)
     if reply is None:
         return None
-    content_type = _EVENT_STREAM if attempt.assignment.stream else _JSON
+    stream = attempt.assignment.stream
+    content_type = _EVENT_STREAM if stream else _JSON
+    bill = bill_reply(attempt, reply)
+    told = () if stream else bill.headers
     return WithoutProvider(
-        answer=Answer(status=200, body=reply.body, headers=(content_type, *own_headers(attempt))),
+        answer=Answer(status=200, body=reply.body, headers=(content_type, *told, *own_headers(attempt))),
         code=None,
         outcome=conclude(
-            attempt, now=now, status=200, final=True, usage=reply.usage, served_model=reply.model, first_event_at=now
+            attempt, now=now, status=200, final=True, bill=bill, served_model=reply.model, first_event_at=now
         ),
     )
 

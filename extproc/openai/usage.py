@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens. ``input`` includes ``cached_input`` and ``cache_write``, ``output`` ``reasoning``; audio is in both."""
+    """Tokens. ``input`` includes ``cached_input`` and ``cache_write``, ``output`` ``reasoning``; audio is in both.
+
+    ``cache_write_1h`` is the part of ``cache_write`` that stays for an hour; the rest stays for five minutes.
+    """
 
     input: int
     output: int
@@ -18,6 +21,7 @@ class Usage:
     audio_input: int | None = None
     audio_output: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None
 
 
 def read_usage(value: object) -> Usage | None:
@@ -43,7 +47,23 @@ def read_usage(value: object) -> Usage | None:
         audio_input=_count(prompt_details, "audio_tokens"),
         audio_output=_count(completion_details, "audio_tokens"),
         cache_write=_count(prompt_details, "cache_write_tokens"),
+        cache_write_1h=_count(prompt_details, "cache_write_1h_tokens"),
     )
+
+
+def usage_counts(usage: Usage) -> dict[str, int]:
+    """The kinds of tokens that are known, by the names that headers, metrics and logs have for them."""
+    counts = {
+        "input": usage.input,
+        "output": usage.output,
+        "cached_input": usage.cached_input,
+        "cache_write": usage.cache_write,
+        "cache_write_1h": usage.cache_write_1h,
+        "reasoning": usage.reasoning,
+        "audio_input": usage.audio_input,
+        "audio_output": usage.audio_output,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def usage_fields(usage: Usage) -> dict[str, Any]:
@@ -51,6 +71,7 @@ def usage_fields(usage: Usage) -> dict[str, Any]:
     prompt = {
         "cached_tokens": usage.cached_input,
         "cache_write_tokens": usage.cache_write,
+        "cache_write_1h_tokens": usage.cache_write_1h,
         "audio_tokens": usage.audio_input,
     }
     completion = {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output}

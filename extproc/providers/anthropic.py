@@ -48,5 +48,6 @@ ANTHROPIC = Provider(
     path=path,
     authorize=authorize,
     models_path=models_path,
+    price_list="anthropic",
     environment=Environment(key="ANTHROPIC_API_KEY", base_url="ANTHROPIC_BASE_URL", models=("claude-*",)),
 )

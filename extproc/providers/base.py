@@ -58,6 +58,8 @@ class Provider(Generic[SettingsT]):
     authorize: Callable[[SettingsT, str | None], Fields]
     environment: Environment | None = None
     answer: Callable[[Call, str], ClientReply] | None = None
+    price_list: str | None = None
+    """Its name in the list of prices; None where what it serves has no price of its maker's."""
     models_path: Callable[[SettingsT], str] | None = None
     """The path of its list of models, where that is not beside ``/chat/completions``."""
 

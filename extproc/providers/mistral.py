@@ -33,6 +33,7 @@ MISTRAL = Provider(
     },
     path=openai_path,
     authorize=bearer,
+    price_list="mistral",
     environment=Environment(
         key="MISTRAL_API_KEY",
         base_url="MISTRAL_BASE_URL",

@@ -25,6 +25,7 @@ OPENAI = Provider(
     offers={"openai_compatible": dict.fromkeys(Operation, OpenAITranslator())},
     path=openai_path,
     authorize=bearer,
+    price_list="openai",
     environment=Environment(
         key="OPENAI_API_KEY",
         base_url="OPENAI_BASE_URL",

@@ -107,7 +107,7 @@ class Streams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptLength:
+class PromptTokens:
     """Tokens of the prompt: more than ``over``, and not more than ``up_to``."""
 
     over: int | None
@@ -116,13 +116,13 @@ class PromptLength:
 
     def holds(self, facts: Facts) -> bool:
         """See Condition."""
-        if self.over is not None and not facts.longer_than(self.over):
+        if self.over is not None and not facts.prompt().longer_than(self.over):
             return False
-        return self.up_to is None or not facts.longer_than(self.up_to)
+        return self.up_to is None or not facts.prompt().longer_than(self.up_to)
 
     def found(self, facts: Facts) -> str:
         """See Condition."""
-        return str(facts.prompt_tokens)
+        return str(facts.prompt().tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,15 +106,10 @@ def _first_match(route: CompiledRoute, facts: Facts, failed: list[str]) -> Compi
 
 def _candidates(facts: Facts, route: CompiledRoute, split: Split, states: BackendStates) -> tuple[Candidate, ...]:
     """The rule's backends in their order, the fallback, those whose circuit is open; then those left out."""
-    upstream_name = route.upstream_name(facts.call.model)
     able: list[Choice] = []
     left_out: list[Candidate] = []
     for choice in split.choices:
-        excluded = (
-            exclusion(choice.target, facts, upstream_name=upstream_name, strict=route.strict)
-            if choice.weight
-            else DRAINED
-        )
+        excluded = exclusion(choice.target, facts, strict=route.strict) if choice.weight else DRAINED
         if excluded is None:
             able.append(choice)
         else:
@@ -124,7 +119,7 @@ def _candidates(facts: Facts, route: CompiledRoute, split: Split, states: Backen
     for target in route.fallback:
         if target.backend in named:
             continue
-        excluded = exclusion(target, facts, upstream_name=upstream_name, strict=route.strict)
+        excluded = exclusion(target, facts, strict=route.strict)
         if excluded is None:
             ready.append((target, _FALLBACK, None))
         else:

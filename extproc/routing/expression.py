@@ -16,7 +16,7 @@ _VALUES: Final[dict[str, Callable[[Facts], Any]]] = {
     "operation": lambda facts: facts.call.operation.value,
     "path": lambda facts: facts.path,
     "headers": lambda facts: {name: value for name, value in facts.headers.items() if name[0] != ":"},
-    "promptTokens": lambda facts: facts.prompt_tokens,
+    "promptTokens": lambda facts: facts.prompt().tokens,
     "maxTokens": lambda facts: facts.max_tokens,
     "stream": lambda facts: facts.call.stream,
     "uses": lambda facts: sorted(facts.uses),

@@ -12,10 +12,14 @@ from extproc.admission.caller import Caller
 from extproc.config.matches import Use
 from extproc.config.units import HeaderUnit, Unit
 from extproc.headers import Headers
+from extproc.metering.cost import Cost, cost
+from extproc.metering.estimate import requested_output
 from extproc.openai.call import Call, Operation
 from extproc.openai.features import used_features
-from extproc.routing import prompt
+from extproc.openai.usage import Usage
 from extproc.routing.conversation import conversation_of
+from extproc.routing.prompt import PromptLength
+from extproc.routing.target import Target
 
 _USES: Final[Mapping[str, Use]] = {
     "tools": "tools",
@@ -45,7 +49,10 @@ class Facts:
     headers: Headers
     caller: Caller
     arrived: float
+    upstream_model: str
+    """The model's name without the route's prefix."""
     counted_as: str
+    _prompts: dict[str, PromptLength] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def path(self) -> str:
@@ -77,26 +84,31 @@ class Facts:
 
     @cached_property
     def max_tokens(self) -> int | None:
-        """The client's limit for the answer."""
-        return prompt.requested_output(self.fields)
+        """The client's limit for each answer."""
+        limits = (self.fields.get("max_completion_tokens"), self.fields.get("max_tokens"))
+        return next((limit for limit in limits if isinstance(limit, int) and not isinstance(limit, bool)), None)
 
     @property
     def expected_output(self) -> int:
-        """Tokens that the answer may have, for comparing backends: few answers are as long as they may be."""
-        return min(self.max_tokens or _TYPICAL_ANSWER, _TYPICAL_ANSWER)
+        """Tokens that the answers may have, for comparing backends: few are as long as they may be."""
+        if self.call.operation is Operation.EMBEDDINGS:
+            return 0
+        return min(requested_output(self.fields) or _TYPICAL_ANSWER, _TYPICAL_ANSWER)
 
-    @cached_property
-    def prompt_tokens(self) -> int:
-        """Counted to the end: rules with a bound ask ``longer_than``."""
-        return self.tokens_for(self.counted_as)
+    def prompt(self, model: str | None = None) -> PromptLength:
+        """Its length as a model counts it; without one, as rules do."""
+        name = model or self.counted_as
+        if name not in self._prompts:
+            self._prompts[name] = PromptLength(self.fields, self.call.operation, name)
+        return self._prompts[name]
 
-    def tokens_for(self, model: str) -> int:
-        """The same as another model's vocabulary counts."""
-        return prompt.count(self.fields, self.call.operation, model)
-
-    def longer_than(self, limit: int, model: str | None = None) -> bool:
-        """Whether the prompt has more tokens than that; counts no further than needed."""
-        return prompt.longer_than(self.fields, self.call.operation, model or self.counted_as, limit)
+    def estimated_cost(self, target: Target) -> Cost | None:
+        """What the call may cost there; None where nobody knows the price."""
+        model = target.model(self.upstream_model)
+        price = target.price(model, at=self.arrived)
+        if price is None:
+            return None
+        return cost(Usage(input=self.prompt(model).tokens, output=self.expected_output), price)
 
     @cached_property
     def now(self) -> datetime:

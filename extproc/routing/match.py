@@ -12,7 +12,7 @@ from extproc.routing.conditions import (
     Condition,
     HeaderIs,
     OneOf,
-    PromptLength,
+    PromptTokens,
     Sampled,
     Streams,
 )
@@ -44,7 +44,7 @@ def _conditions(match: Match, salt: str) -> Iterator[Condition]:
         yield All(name="uses", get=lambda facts: facts.uses, needed=frozenset(match.uses), wanted=wanted)
     if match.prompt_tokens is not None:
         over, up_to = _bounds(match.prompt_tokens)
-        yield PromptLength(over=over, up_to=up_to, wanted=f"promptTokens {_spelled(match.prompt_tokens)}")
+        yield PromptTokens(over=over, up_to=up_to, wanted=f"promptTokens {_spelled(match.prompt_tokens)}")
     if match.when is not None:
         yield Holds.compile(match.when)
 

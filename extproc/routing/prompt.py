@@ -1,46 +1,48 @@
-"""How long a prompt is, in tokens, as far as a decision needs to know."""
+"""How long a prompt is, asked many times: what one answer has shown is not counted again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cached_property
+from math import inf
 from typing import Any, Final
 
+from extproc.metering.counting import counter_for
+from extproc.metering.prompt import read_prompt
 from extproc.openai.call import Operation
 
-_CHARACTERS: Final = 4
-_INPUT: Final = {Operation.CHAT: "messages", Operation.TEXT_COMPLETION: "prompt", Operation.EMBEDDINGS: "input"}
+_TOLERANCE: Final = 4
+"""A count that is not exact may be a quarter too high; how far each vocabulary is off stands in extproc/metering."""
 
 
-def count(fields: Mapping[str, Any], operation: Operation, model: str) -> int:  # noqa: ARG001 - one ratio for all
-    """Tokens of the whole prompt."""
-    return -(-sum(len(text) for text in _texts(fields.get(_INPUT[operation]))) // _CHARACTERS)
+class PromptLength:
+    """The prompt of one call, as one model's vocabulary counts it."""
 
+    def __init__(self, fields: Mapping[str, Any], operation: Operation, model: str) -> None:
+        self._counter = counter_for(model)
+        self._prompt = read_prompt(fields, operation, model, self._counter.family)
+        self._over: float = -1
+        self._up_to: float = inf
 
-def longer_than(fields: Mapping[str, Any], operation: Operation, model: str, limit: int) -> bool:  # noqa: ARG001 - as above
-    """Whether there are more tokens than ``limit``; stops there."""
-    characters = 0
-    for text in _texts(fields.get(_INPUT[operation])):
-        characters += len(text)
-        if characters > limit * _CHARACTERS:
+    def longer_than(self, limit: int) -> bool:
+        """Whether it has more tokens than that; counts no further than needed."""
+        if limit <= self._over:
             return True
-    return False
-
-
-def requested_output(fields: Mapping[str, Any]) -> int | None:
-    """The client's limit for the answer."""
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, dict):
-            yield from _texts(item.get("content"))
-            yield from _texts(item.get("text"))
+        if limit >= self._up_to:
+            return False
+        longer = self._counter.all_longer_than(self._prompt.texts, limit - self._prompt.fixed)
+        if longer:
+            self._over = limit
         else:
-            yield from _texts(item)
+            self._up_to = limit
+        return longer
+
+    def surely_longer_than(self, limit: int) -> bool:
+        """The same where an estimate, which may be too high, must not do harm."""
+        exact = self._prompt.plain and self._counter.family.exact
+        return self.longer_than(limit if exact else limit + limit // _TOLERANCE)
+
+    @cached_property
+    def tokens(self) -> int:
+        """Counted to the end."""
+        return self._prompt.fixed + self._counter.count_all(self._prompt.texts)[0]

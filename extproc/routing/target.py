@@ -8,6 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from extproc.config.backends import Backend
+from extproc.config.prices import Unpriced
+from extproc.metering.catalogue import ModelFacts, facts_for
+from extproc.metering.price import price_for
+from extproc.metering.rates import FREE, Price
 from extproc.providers.base import Provider
 
 Credential = Callable[[], str | None]
@@ -30,13 +34,31 @@ class Target:
     credential: Credential
     connect_ms: int
     backoff_ms: int
+    unpriced: Unpriced = "allow"
+    """What becomes of calls for a model without a price."""
+
+    def model(self, upstream_name: str) -> str:
+        """The provider's name for the model: the backend's own, else the client's without the route's prefix."""
+        return self.settings.model or upstream_name
+
+    def price(self, model: str, *, at: float, service_tier: str | None = None) -> Price | None:
+        """What its answers by a model cost at a moment (Unix seconds); None when nobody knows."""
+        if self.settings.cost is None and self.provider.answer is not None:
+            return FREE
+        return price_for(
+            self.settings,
+            price_list=self.provider.price_list,
+            model=model,
+            at=at,
+            service_tier=service_tier,
+            unpriced=self.unpriced,
+        )
+
+    def facts(self, model: str) -> ModelFacts:
+        """What is known of a model here, by the provider's name for it."""
+        return facts_for(self.settings, price_list=self.provider.price_list, model=model)
 
     @property
     def authority(self) -> str:
         """host[:port], as HTTP's Host header has it."""
         return urlsplit(self.settings.url).netloc
-
-    @property
-    def context_window(self) -> int | None:
-        """Tokens the model can hold, where that is known."""
-        return self.settings.context_window

@@ -26,6 +26,7 @@ from extproc.openai.error_body import error_body
 from extproc.server.explaining import explain_request
 
 _STOP_SECONDS: Final = 1
+_EXPLAIN: Final = "/explain"
 _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -76,6 +77,32 @@ def admin_application(operated: Operated) -> Starlette:
         except EnvoyError as error:
             raise HTTPException(503, str(error)) from error
 
+    endpoints = {
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/config": config,
+        "/metrics": metrics,
+        "/metrics/envoy": metrics_of_envoy,
+    }
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):  # Starlette's signature; it is registered for nothing else
+            raise error
+        status, message, headers = error.status_code, error.detail, error.headers
+        if status == 404:
+            message = f"nothing is here; there are {', '.join((*endpoints, _EXPLAIN))}"
+        return _json({"error": {"message": message}}, status, headers)
+
+    return Starlette(
+        routes=[
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()),
+            Route(_EXPLAIN, _explaining(operated), methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: refuse},
+    )
+
+
+def _explaining(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
     async def explain(request: Request) -> Response:
         # Counting a long prompt to its end takes a while.
         try:
@@ -84,30 +111,7 @@ def admin_application(operated: Operated) -> Starlette:
             return Response(error_body(error), error.status, media_type="application/json")
         return _json(told)
 
-    endpoints = {
-        "/healthz": healthz,
-        "/readyz": readyz,
-        "/config": config,
-        "/metrics": metrics,
-        "/metrics/envoy": metrics_of_envoy,
-        "/explain": explain,
-    }
-
-    async def refuse(_: Request, error: Exception) -> Response:
-        if not isinstance(error, HTTPException):  # Starlette's signature; it is registered for nothing else
-            raise error
-        status, message, headers = error.status_code, error.detail, error.headers
-        if status == 404:
-            message = f"nothing is here; there are {', '.join(endpoints)}"
-        return _json({"error": {"message": message}}, status, headers)
-
-    return Starlette(
-        routes=[
-            Route(path, endpoint, methods=["POST" if endpoint is explain else "GET"])
-            for path, endpoint in endpoints.items()
-        ],
-        exception_handlers={HTTPException: refuse},
-    )
+    return explain
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

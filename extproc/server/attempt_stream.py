@@ -71,7 +71,7 @@ class AttemptStream:
         if self._outcome is None:
             # Also the client that leaves before its body has come this far has had an attempt begun.
             reply = self._reply or Reply(self._attempt)
-            reply.abandon(time.time())
+            reply.abandon(time.time(), sent=self._reply is not None)
             self._outcome = reply.outcome
         if self._outcome is not None:
             self._recorder.ended(self._outcome, self._headers.get(REQUEST_ID))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from extproc.exchange.outcome import Outcome
+from extproc.openai.usage import usage_counts
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -38,10 +39,10 @@ def describe(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
         "first_event_ms": _rounded(outcome.first_event_ms),
         "duration_ms": _rounded(outcome.duration_ms),
         "request_ms": _rounded(outcome.request_ms),
-        "input_tokens": None if usage is None else usage.input,
-        "output_tokens": None if usage is None else usage.output,
-        "cached_input_tokens": None if usage is None else usage.cached_input,
-        "reasoning_tokens": None if usage is None else usage.reasoning,
+        **({} if usage is None else {f"{kind}_tokens": count for kind, count in usage_counts(usage).items()}),
+        "usage_source": outcome.usage_source.value,
+        "cost": None if outcome.cost is None else outcome.cost.digits,
+        "currency": None if outcome.cost is None else outcome.cost.currency,
     }
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -17,6 +17,8 @@ from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.trail import ANSWERED
 from extproc.exchange.verdict import Reason
+from extproc.metering.measured import UsageSource
+from extproc.openai.usage import usage_counts
 from extproc.routing.decision import Decision
 
 # Seconds. The conventions' own boundaries: token latencies reach from milliseconds to minutes.
@@ -138,8 +140,32 @@ class Metrics:
         self._tokens = cache(
             Counter(
                 "kortex_tokens",
-                "Tokens as the provider reported them; cached is part of input, reasoning of output.",
+                "Tokens, reported or estimated; cached, written and heard ones are part of input, reasoning of output.",
                 ("route", "backend", "type"),
+                registry=registry,
+            ).labels
+        )
+        self._cost = cache(
+            Counter(
+                "kortex_cost",
+                "What attempts cost, those that failed after their provider was at work included.",
+                ("route", "backend", "currency"),
+                registry=registry,
+            ).labels
+        )
+        self._unpriced = cache(
+            Counter(
+                "kortex_unpriced_answers",
+                "Answers by a model whose price is not known; what they cost is in no sum.",
+                ("route", "backend"),
+                registry=registry,
+            ).labels
+        )
+        self._estimated = cache(
+            Counter(
+                "kortex_estimated_usage",
+                "Attempts whose tokens were estimated, because their provider did not come to tell.",
+                ("route", "backend"),
                 registry=registry,
             ).labels
         )
@@ -193,17 +219,18 @@ class Metrics:
         self._request_duration(*call).observe(outcome.request_ms / 1_000)
 
     def _count_tokens(self, outcome: Outcome) -> None:
-        usage = outcome.usage
+        usage, place = outcome.usage, (outcome.route, outcome.backend)
         if usage is None:
-            if outcome.reason is None:
-                self._unknown_usage(outcome.route, outcome.backend).inc()
             return
-        counts = {
-            "input": usage.input,
-            "output": usage.output,
-            "cached_input": usage.cached_input,
-            "reasoning": usage.reasoning,
-        }
-        for kind, count in counts.items():
+        if outcome.usage_source is UsageSource.ESTIMATED:
+            self._estimated(*place).inc()
+            if outcome.reason is None:
+                self._unknown_usage(*place).inc()
+        for kind, count in usage_counts(usage).items():
             if count:
-                self._tokens(outcome.route, outcome.backend, kind).inc(count)
+                self._tokens(*place, kind).inc(count)
+        if outcome.cost is not None:
+            # The currency is the config's or the list's. A scrape's numbers are doubles; log and headers are exact.
+            self._cost(*place, outcome.cost.currency).inc(float(outcome.cost.amount))
+        elif outcome.reason is None:
+            self._unpriced(*place).inc()

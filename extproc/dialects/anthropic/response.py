@@ -32,6 +32,7 @@ _FINISH: Final = {
     "pause_turn": "length",
 }
 _COUNTS: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_LASTING: Final = "ephemeral_1h_input_tokens"
 _NO_EXPLANATION: Final = "The model's provider declined to answer this request."
 
 
@@ -108,7 +109,13 @@ def add_counts(counts: dict[str, int], usage: Any) -> None:
         return
     details = usage.get("output_tokens_details")
     thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
-    for name, value in (*((name, usage.get(name)) for name in _COUNTS), ("thinking_tokens", thinking)):
+    written = usage.get("cache_creation")
+    lasting = written.get(_LASTING) if isinstance(written, dict) else None
+    for name, value in (
+        *((name, usage.get(name)) for name in _COUNTS),
+        ("thinking_tokens", thinking),
+        (_LASTING, lasting),
+    ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             counts[name] = max(value, counts.get(name, 0))
 
@@ -123,6 +130,7 @@ def read_counts(counts: Mapping[str, int]) -> Usage | None:
         output=counts["output_tokens"],
         cached_input=read,
         cache_write=written,
+        cache_write_1h=counts.get(_LASTING),
         reasoning=counts.get("thinking_tokens"),
     )
 

@@ -167,7 +167,7 @@ class AnthropicStream:
         self.state.complete = True
         if not self._call.include_usage or self.state.usage is None:
             return _DONE
-        usage = orjson.dumps(usage_fields(self.state.usage))
+        usage = orjson.dumps(usage_fields(self.state.usage) | self.state.beside_usage(self.state.usage))
         return encode_event(self._head + b'],"usage":' + usage + b"}") + _DONE
 
     def _count(self, usage: Any) -> None:
@@ -191,6 +191,7 @@ class AnthropicStream:
     def _chunk(self, delta: Json, finish: str | None = None) -> bytes:
         if not self._head:
             raise GarbledReply("The provider's stream does not begin with 'message_start'.")
+        self.state.produced.add_said(delta)
         choice = orjson.dumps({"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish})
         return encode_event(self._head + choice + b"]}")
 

@@ -61,20 +61,36 @@ class OpenAIStream:
         choices = fields.get("choices")
         if choices:
             self._note_choices(choices)
+            self.state.produced.add_choices(choices)
+        self._note_served(fields)
         if "usage" in fields:
-            self.state.usage = read_usage(fields["usage"]) or self.state.usage
+            self._note_usage(fields["usage"], changes)
             if choices and not self._call.include_usage:
                 changes["usage"] = None
         if not choices and not self._call.include_usage:
             return b""
-        served = fields.get("model")
-        if isinstance(served, str):
-            self.state.model = served
-            if served != self._call.model:
-                changes["model"] = self._model_json
+        if isinstance(fields.get("model"), str) and fields["model"] != self._call.model:
+            changes["model"] = self._model_json
         if not changes:
             return event.raw
         return encode_event(splice(event.data, changes), event.event)
+
+    def _note_served(self, fields: dict[str, Any]) -> None:
+        """Before the usage, whose price depends on it."""
+        served, tier = fields.get("model"), fields.get("service_tier")
+        if isinstance(served, str):
+            self.state.model = served
+        if isinstance(tier, str):
+            self.state.service_tier = tier
+
+    def _note_usage(self, given: object, changes: dict[str, bytes | None]) -> None:
+        usage = read_usage(given)
+        if usage is None or not isinstance(given, dict):
+            return
+        self.state.usage = usage
+        beside = self.state.beside_usage(usage) if self._call.include_usage else None
+        if beside:
+            changes["usage"] = orjson.dumps({**given, **beside})
 
     def _note_choices(self, choices: object) -> None:
         if not isinstance(choices, list):

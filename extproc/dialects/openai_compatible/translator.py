@@ -72,7 +72,7 @@ class OpenAITranslator:
         error = in_band_error(fields)
         if error is not None:
             raise error
-        served = fields.get("model")
+        served, tier = fields.get("model"), fields.get("service_tier")
         body = reply.body
         if isinstance(served, str) and served != call.model:
             body = splice(body, {"model": orjson.dumps(call.model)})
@@ -80,6 +80,7 @@ class OpenAITranslator:
             body=body,
             usage=read_usage(fields.get("usage")),
             model=served if isinstance(served, str) else None,
+            service_tier=tier if isinstance(tier, str) else None,
         )
 
     def decode_error(self, reply: UpstreamReply) -> UpstreamError:

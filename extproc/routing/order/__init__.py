@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from extproc.config.routes import Strategy
 from extproc.routing.order.base import Contest, Ranked
+from extproc.routing.order.cheapest import cheapest
 from extproc.routing.order.fastest import fastest
 from extproc.routing.order.least_busy import least_busy
 from extproc.routing.order.priority import priority
@@ -22,6 +23,7 @@ STRATEGIES: Final[Mapping[Strategy, _Order]] = MappingProxyType(
     {
         "weighted": weighted,
         "priority": priority,
+        "cheapest": cheapest,
         "fastest": fastest,
         "leastBusy": least_busy,
         "smallestFit": smallest_fit,

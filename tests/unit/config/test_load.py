@@ -176,8 +176,8 @@ def test_an_entry_is_named_with_its_fault_when_it_is_wrong(text: str, problems: 
             "{provider: plain, url: 'http://b', verbose: true}",
             [
                 (
-                    'b: unknown key "verbose", the keys here are apiKey, caFile, contextWindow, forwardHeaders, '
-                    "model, provider, url"
+                    'b: unknown key "verbose", the keys here are apiKey, caFile, capabilities, contextWindow, cost, '
+                    "forwardHeaders, maxOutput, model, provider, unpriced, url"
                 )
             ],
             id="another-providers-key",

@@ -1,0 +1,57 @@
+"""How many tokens a request will take, before anybody is asked: the prompt, and the answer where it has a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from extproc.metering.counting import counter_for
+from extproc.metering.prompt import read_prompt
+from extproc.metering.rough import rough_count
+from extproc.openai.call import Operation
+
+_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """``exact``: counted to its end with the model's own vocabulary, and with nothing in it but text."""
+
+    tokens: int
+    exact: bool
+
+
+def estimate_input(fields: Mapping[str, Any], operation: Operation, model: str) -> Estimate:
+    """The prompt's tokens for a model, by the provider's name for it; at most some milliseconds, however long."""
+    counter = counter_for(model)
+    prompt = read_prompt(fields, operation, model, counter.family)
+    counted, whole = counter.count_all(prompt.texts)
+    return Estimate(tokens=prompt.fixed + counted, exact=whole and prompt.plain and counter.family.exact)
+
+
+def longer_than(fields: Mapping[str, Any], operation: Operation, model: str, limit: int) -> bool:
+    """The same as ``estimate_input(…).tokens > limit``, but counts no further than to the limit."""
+    counter = counter_for(model)
+    prompt = read_prompt(fields, operation, model, counter.family)
+    return counter.all_longer_than(prompt.texts, limit - prompt.fixed)
+
+
+def rough_input(fields: Mapping[str, Any], operation: Operation, model: str) -> int:
+    """The prompt's tokens by the kinds of its characters: microseconds, for what is only needed if all goes wrong."""
+    family = counter_for(model).family
+    prompt = read_prompt(fields, operation, model, family)
+    return prompt.fixed + rough_count(prompt.texts) * family.percent // 100
+
+
+def requested_output(fields: Mapping[str, Any]) -> int | None:
+    """The most tokens that the client wants for all answers together; None where it sets no limit."""
+    limits = [fields[name] for name in _LIMITS if _is_count(fields.get(name))]
+    if not limits:
+        return None
+    choices = fields.get("n")
+    return int(min(limits)) * (choices if isinstance(choices, int) and _is_count(choices) else 1)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
