@@ -15,7 +15,6 @@ from pydantic import AfterValidator, Field
 
 _LONGEST: Final = 2_000
 _TEXT: Final = cel.Type.STRING
-_WHOLE: Final = cel.Type("google.protobuf.Int64Value")  # a whole number or null
 
 VARIABLES: Final[dict[str, cel.Type]] = {
     "model": _TEXT,
@@ -23,7 +22,7 @@ VARIABLES: Final[dict[str, cel.Type]] = {
     "path": _TEXT,
     "headers": cel.Type.Map(_TEXT, _TEXT),
     "promptTokens": cel.Type.INT,
-    "maxTokens": _WHOLE,
+    "maxTokens": cel.Type.DYN,  # a whole number or null
     "stream": cel.Type.BOOL,
     "uses": cel.Type.List(_TEXT),
     "caller": cel.Type.Map(_TEXT, cel.Type.DYN),

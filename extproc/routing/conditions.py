@@ -12,6 +12,7 @@ from extproc.routing.chance import share
 from extproc.routing.facts import Facts
 
 _ABSENT: Final = "absent"
+_EMPTY: Final = "empty"
 _LONGEST_SHOWN: Final = 80
 
 
@@ -170,6 +171,6 @@ class Sampled:
 
 
 def _shown(text: str | None) -> str:
-    if text is None:
-        return _ABSENT
+    if not text:
+        return _ABSENT if text is None else _EMPTY
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

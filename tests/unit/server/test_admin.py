@@ -210,10 +210,11 @@ async def test_server_ends_when_a_client_keeps_its_connection(gateway: Gateway) 
 
 async def test_explain_says_where_a_request_would_go(gateway: Gateway) -> None:
     """By the snapshot in force, with what the provider would be sent, and without its credential."""
-    asked = {"body": {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, "headers": {"X-A": "b"}}
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    asked = {"body": body, "headers": {"X-A": "b"}}
     async with gateway.client() as client:
         reply = await client.post("/explain", json=asked)
-        streamed = await client.post("/explain", json={"body": {**asked["body"], "stream": True}, "decision": "d7"})
+        streamed = await client.post("/explain", json={"body": {**body, "stream": True}, "decision": "d7"})
     assert reply.status_code == 200
     told = reply.json()
     assert (told["rule"], told["plan"]) == (None, ["first"])
