@@ -32,7 +32,9 @@ from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
 )
 
 from extproc.bootstrap.addresses import endpoints, internal_address, is_numeric, socket_address
+from extproc.bootstrap.health_check import health_checks
 from extproc.bootstrap.limits import CONNECTION_BUFFER, keepalive, no_breakers
+from extproc.bootstrap.names import provider_cluster_name
 from extproc.bootstrap.processor import HTTP_OPTIONS
 from extproc.bootstrap.tls import tls_to
 from extproc.bootstrap.typed_config import packed
@@ -65,11 +67,6 @@ def nowhere() -> Cluster:
         type=ClusterDiscoveryType.STATIC,
         load_assignment=ClusterLoadAssignment(cluster_name=NOWHERE),
     )
-
-
-def provider_cluster_name(target: Target) -> str:
-    """The provider's own cluster, beside the hop's, which has the target's name."""
-    return f"provider/{target.name.removeprefix('backend/')}"
 
 
 def clusters_of(target: Target) -> list[Cluster]:
@@ -109,7 +106,8 @@ def _provider(target: Target) -> Cluster:
         connect_timeout=timedelta(milliseconds=target.connect_ms),
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         load_assignment=endpoints(name, socket_address(host, url.port or _PORTS[url.scheme])),
-        circuit_breakers=no_breakers(),
+        circuit_breakers=no_breakers(at_once=target.settings.max_concurrency),
+        health_checks=health_checks(target),
         upstream_connection_options=UpstreamConnectionOptions(
             tcp_keepalive=keepalive(), happy_eyeballs_config=_IPV6_FIRST
         ),

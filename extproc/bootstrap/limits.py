@@ -68,12 +68,15 @@ def stream_idle(snapshot: Snapshot) -> timedelta:
     return -(-(timedelta(milliseconds=longest) + _MARGIN) // _HOUR) * _HOUR
 
 
-def no_breakers() -> CircuitBreakers:
-    """None: overload is judged at the edge. Envoy's defaults (1024 requests, 3 retries) would refuse far too early."""
+def no_breakers(*, at_once: int | None = None) -> CircuitBreakers:
+    """None: overload is judged at the edge. Envoy's defaults (1024 requests, 3 retries) would refuse far too early.
+
+    ``at_once`` is a backend's own limit of requests; the next one is refused at once, and goes to the next backend.
+    """
     thresholds = CircuitBreakersThresholds(
         max_connections=_UNREACHABLE,
         max_pending_requests=_UNREACHABLE,
-        max_requests=_UNREACHABLE,
+        max_requests=_UNREACHABLE if at_once is None else at_once,
         max_retries=_UNREACHABLE,
     )
     return CircuitBreakers(thresholds=[thresholds])

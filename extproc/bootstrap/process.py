@@ -190,6 +190,10 @@ class EnvoyProcess:
         text = await self._get("/stats", {"filter": r"^http\.edge\.downstream_rq_active$"})
         return int(text.rpartition(":")[2] or 0)
 
+    async def statistics(self, matching: str) -> str:
+        """``name: value`` lines of what matches a regular expression. Raises EnvoyError."""
+        return await self._get("/stats", {"filter": matching})
+
     async def prometheus(self) -> str:
         """Envoy's own statistics."""
         return await self._get("/stats/prometheus", {"usedonly": ""})

@@ -25,9 +25,9 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpFilter,
 )
 
-from extproc.bootstrap.clusters import provider_cluster_name
 from extproc.bootstrap.limits import CONNECTION_BUFFER, ENVOY_HEADERS_KIB, ENVOY_MOST_HEADERS, FOREVER, provider_body
 from extproc.bootstrap.local_replies import provider_replies
+from extproc.bootstrap.names import provider_cluster_name
 from extproc.bootstrap.processor import attempt_filter
 from extproc.bootstrap.typed_config import packed
 from extproc.config.gateway import Gateway

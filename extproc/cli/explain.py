@@ -69,7 +69,7 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
     from extproc.errors import ClientError
     from extproc.exchange.explanation import explain, request_headers
     from extproc.providers.registry import SETTINGS
-    from extproc.routing.health import NOTHING_KNOWN
+    from extproc.routing.health import NOTHING_SEEN
     from extproc.server.watch import read_config
 
     snapshot = compile_without_secrets(load(read_config(config), SETTINGS).config)
@@ -85,7 +85,7 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
             now=time.time(),
             decision_id=decision or secrets.token_hex(8),
             caller=ANONYMOUS,
-            states=NOTHING_KNOWN,
+            states=NOTHING_SEEN,
         )
     except KeyError:
         raise Failed(f"{path} is no path of the API: there are {', '.join(_OPERATIONS.values())}") from None

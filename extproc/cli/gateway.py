@@ -27,6 +27,7 @@ from extproc.cli.source import Source, find_source
 from extproc.cli.watching import watching
 from extproc.server.addresses import check_free, listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
+from extproc.server.backends_page import describe_backends
 from extproc.server.logs import log_to_standard_error
 from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.supervisor import Setup, Supervisor
@@ -126,12 +127,14 @@ async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncItera
     """From before the start, so that readiness can be seen coming, until the end, so that draining can."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(supervisor.metrics_directory))  # type: ignore[no-untyped-call] # as shipped
-    registry.register(SelfMetrics(supervisor.history, lambda: _vitals(supervisor)))
+    registry.register(SelfMetrics(supervisor.history, lambda: _vitals(supervisor), supervisor.board))
     operated = Operated(
         ready=supervisor.ready,
         describe=supervisor.history.describe,
+        backends=lambda: describe_backends(supervisor.snapshot, supervisor.board.overview()),
         registry=registry,
         snapshot=lambda: supervisor.snapshot,
+        states=supervisor.board.overview,
         envoy=supervisor.envoy.prometheus,
     )
     server = AdminServer(admin_application(operated), listening)

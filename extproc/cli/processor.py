@@ -19,6 +19,7 @@ from extproc.cli.source import find_source
 from extproc.cli.watching import watching
 from extproc.server.addresses import check_free, listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
+from extproc.server.backends_page import describe_backends
 from extproc.server.logs import log_to_standard_error
 from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.standalone import Standalone
@@ -34,13 +35,16 @@ class Options:
     listen: str
     admin: str | None
     xds_directory: Path | None
+    envoy_admin: str | None
 
 
 async def run_processor(options: Options) -> int:
     """Raises ConfigError, ConfigUnreadable, AddressUnavailable, OSError and Failed before anything serves."""
     signals = StopSignals()
     source = await find_source(options.config)
-    processor = Standalone(options.listen, source.text, xds_directory=options.xds_directory)
+    processor = Standalone(
+        options.listen, source.text, xds_directory=options.xds_directory, envoy_admin=options.envoy_admin
+    )
     gateway = processor.snapshot.config.gateway
     log_to_standard_error(gateway.log_level)
     admin_socket = listen(options.admin or gateway.admin)
@@ -66,13 +70,15 @@ async def run_processor(options: Options) -> int:
 
 @contextlib.asynccontextmanager
 async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterator[None]:
-    own = SelfMetrics(processor.history, lambda: _vitals(processor))
+    own = SelfMetrics(processor.history, lambda: _vitals(processor), processor.board)
     REGISTRY.register(own)
     operated = Operated(
         ready=processor.ready,
         describe=processor.history.describe,
+        backends=lambda: describe_backends(processor.snapshot, processor.board.overview()),
         registry=REGISTRY,
         snapshot=lambda: processor.snapshot,
+        states=processor.board.overview,
         envoy=None,
     )
     server = AdminServer(admin_application(operated), listening)

@@ -18,6 +18,9 @@ def serve(
     xds_directory: Annotated[
         Path | None, typer.Option(help="Write lds.json and cds.json there, so that Envoy follows each reload.")
     ] = None,
+    envoy_admin: Annotated[
+        str | None, typer.Option(help="http://host:port of Envoy's admin interface, to heed its health checks.")
+    ] = None,
 ) -> None:
     """Start the processor, and end it in order on SIGTERM or Ctrl-C."""
     import uvloop
@@ -31,6 +34,7 @@ def serve(
         listen=check_place(listen),
         admin=None if admin is None else check_host_and_port(admin),
         xds_directory=xds_directory,
+        envoy_admin=envoy_admin,
     )
     with failures_told(str(config)):
         raise typer.Exit(uvloop.run(run_processor(options)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
+from extproc.config.health import CircuitBreaker, HealthCheck
 from extproc.config.prices import Cost, Unpriced
 from extproc.config.scalars import Model, SecretRef
 
@@ -61,6 +62,9 @@ class Capabilities(Model):
 class Backend(Model):
     """One upstream: a provider's API at an address, with our credential and our name for it."""
 
+    health_path: ClassVar[str | None] = None
+    """The server's own health endpoint, where the provider's servers have one."""
+
     provider: str
     """Whose API it speaks."""
     url: BaseUrl
@@ -83,6 +87,26 @@ class Backend(Model):
     """PEM file with the certificate authority to trust in place of the system's, for private servers."""
     forward_headers: tuple[str, ...] = ()
     """Further request headers of the client that this provider may see (credentials and cookies never)."""
+
+    max_concurrency: int | None = Field(default=None, ge=1)
+    """Requests it may have at once; the next one goes to the next backend. Default: no limit."""
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    """As ``gateway.circuitBreaker``, for this backend; a key left out keeps the gateway's value."""
+    health_check: HealthCheck = HealthCheck()
+    """Active checks by Envoy; on by default where the provider's servers have a health endpoint."""
+
+    @property
+    def checked_path(self) -> str | None:
+        """What Envoy asks the server for to see whether it is healthy; None where it does not."""
+        return (self.health_check.path or self.health_path) if self.health_check.enabled else None
+
+    @field_validator("health_check")
+    @classmethod
+    def _has_a_path(cls, check: HealthCheck) -> HealthCheck:
+        if check != HealthCheck() and check.enabled and check.path is None and cls.health_path is None:
+            msg = "this provider has no health endpoint of its own: name a path"
+            raise ValueError(msg)
+        return check
 
     @field_validator("forward_headers")
     @classmethod

@@ -7,12 +7,26 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny
 
 from extproc.config.backends import Backend
+from extproc.config.health import CircuitBreaker
 from extproc.config.prices import Unpriced
 from extproc.config.routes import Retries, Route, Timeouts
 from extproc.config.scalars import Duration, ListenAddress, Model, Name, Size
 
 DEFAULT_TIMEOUTS = Timeouts.model_validate(
     {"connect": "5s", "firstToken": "60s", "unstreamed": "10m", "idle": "60s", "total": None}
+)
+DEFAULT_CIRCUIT_BREAKER = CircuitBreaker.model_validate(
+    {
+        "enabled": True,
+        "consecutiveFailures": 5,
+        "failureRate": 50,
+        "window": "30s",
+        "minimumRequests": 20,
+        "openFor": "1s",
+        "openForAtMost": "8s",
+        "halfOpenRequests": 1,
+        "successesToClose": 2,
+    }
 )
 DEFAULT_RETRIES = Retries.model_validate({"perBackend": 1, "backoff": "100ms"})
 
@@ -38,6 +52,8 @@ class Gateway(Model):
     """Defaults for every route."""
     unpriced: Unpriced = "allow"
     """What becomes of calls for a model whose price nobody knows: `allow`, `reject`, or a price for all of them."""
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    """Defaults for every backend."""
     access_log: bool = True
     """One JSON line per attempt on standard output."""
     explain: Literal["off", "all", "tagged"] = "tagged"

@@ -36,7 +36,7 @@ from extproc.openai.call import OPERATION_PATHS, Call, read_call
 from extproc.openai.models import model_body, model_list_body
 from extproc.routing.decision import Decision, decide
 from extproc.routing.facts import Facts
-from extproc.routing.health import NOTHING_KNOWN, BackendStates
+from extproc.routing.health import NOTHING_SEEN, BackendStates
 from extproc.routing.route import CompiledRoute
 
 _MODELS: Final = "/v1/models"
@@ -61,6 +61,7 @@ class Planned:
     """Where the request goes: ``targets`` are Envoy's cluster names in the order of the attempts."""
 
     targets: tuple[str, ...]
+    backends: tuple[str, ...]
     set_headers: tuple[tuple[str, bytes], ...]
     remove_headers: tuple[str, ...]
     route: CompiledRoute
@@ -96,7 +97,7 @@ def plan_call(  # noqa: PLR0913 - what a decision depends on, by keyword
     now: Callable[[], float],
     decision_id: str,
     caller: Caller = ANONYMOUS,
-    states: BackendStates = NOTHING_KNOWN,
+    states: BackendStates = NOTHING_SEEN,
     decided: Callable[[Decision], None] = lambda _: None,
 ) -> Planned:
     """Decide by the body. ``now`` gives Unix seconds, ``decision_id`` is drawn for this request. Raises ClientError.
@@ -185,6 +186,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Plan
     )
     return Planned(
         targets=tuple(target.name for target in decision.targets),
+        backends=assignment.plan,
         set_headers=_request_headers(assignment, route),
         remove_headers=tuple(
             name for name in headers if name.startswith(INTERNAL_PREFIXES) and name not in _SET_BY_ARRIVAL

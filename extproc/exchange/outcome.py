@@ -51,6 +51,8 @@ class Outcome:
     duration_ms: float
     request_ms: float
     """From the request's arrival at the edge to the end of this attempt."""
+    retry_after: str | None = None
+    """What the provider said in its header of that name when it failed."""
 
     @property
     def reason(self) -> Reason | None:
@@ -69,6 +71,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
     bill: Bill = NO_BILL,
     served_model: str | None = None,
     first_event_at: float | None = None,
+    retry_after: str | None = None,
 ) -> Outcome:
     """The outcome of an attempt that ends at ``now``, on the clock it was started by (seconds)."""
     assignment = attempt.assignment
@@ -99,4 +102,5 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         first_event_ms=None if first_event_at is None else (first_event_at - attempt.started) * 1_000,
         duration_ms=(now - attempt.started) * 1_000,
         request_ms=now * 1_000 - assignment.arrived_ms,
+        retry_after=retry_after,
     )

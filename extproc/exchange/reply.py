@@ -306,7 +306,14 @@ class Reply:
         shown = error if moves_on else final_error(error, attempts)
         body = error_body(shown, attempts)
         bill = self._failed(verdict.reason, told=reason is None)
-        self._conclude(now, status=shown.status, verdict=verdict, final=not moves_on, bill=bill)
+        self._conclude(
+            now,
+            status=shown.status,
+            verdict=verdict,
+            final=not moves_on,
+            bill=bill,
+            retry_after=error.retry_after,
+        )
         fields = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
@@ -348,7 +355,14 @@ class Reply:
         )
 
     def _conclude(
-        self, now: float, *, status: int | None, final: bool, verdict: Verdict | None = None, bill: Bill = NO_BILL
+        self,
+        now: float,
+        *,
+        status: int | None,
+        final: bool,
+        verdict: Verdict | None = None,
+        bill: Bill = NO_BILL,
+        retry_after: str | None = None,
     ) -> None:
         tries = self._head.get(ENVOY_ATTEMPT_COUNT, "")
         self.outcome = conclude(
@@ -361,4 +375,5 @@ class Reply:
             bill=bill,
             served_model=self._served_model,
             first_event_at=self.first_event_at,
+            retry_after=retry_after,
         )

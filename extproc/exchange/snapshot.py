@@ -11,10 +11,11 @@ from typing import Any, Final
 import orjson
 
 from extproc.config.backends import Backend
-from extproc.config.gateway import DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
+from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
 from extproc.config.routes import Route
 from extproc.config.scalars import Model
 from extproc.providers.base import Provider
+from extproc.routing.breaker import BreakerSettings
 from extproc.routing.globs import glob, is_glob, specificity
 from extproc.routing.route import Choice, CompiledRoute, Split
 from extproc.routing.rule import compile_rule
@@ -37,6 +38,8 @@ class Snapshot:
     exact: Mapping[str, CompiledRoute]
     globs: tuple[tuple[re.Pattern[str], CompiledRoute], ...]
     """Most specific first."""
+    breakers: Mapping[str, BreakerSettings]
+    """By backend: when its circuit opens and closes."""
 
     def route(self, model: str) -> CompiledRoute | None:
         """The route of the name a client asked for: an exact name first, then the most specific glob."""
@@ -68,6 +71,23 @@ def compile_snapshot(
         models=tuple((name, route.targets[0].provider.name) for name, route in exact.items()),
         exact=exact,
         globs=tuple((glob(pattern), route) for pattern, route in globs),
+        breakers={name: _breaker(config, backend) for name, backend in config.backends.items()},
+    )
+
+
+def _breaker(config: Config, backend: Backend) -> BreakerSettings:
+    merged = _merged(DEFAULT_CIRCUIT_BREAKER, config.gateway.circuit_breaker, backend.circuit_breaker)
+    number = {name: value or 0 for name, value in merged.items()}
+    return BreakerSettings(
+        enabled=bool(merged["enabled"]),
+        consecutive_failures=number["consecutive_failures"],
+        failure_rate=number["failure_rate"] / 100,
+        window=number["window"] / 1_000,
+        minimum_requests=number["minimum_requests"],
+        open_for=number["open_for"] / 1_000,
+        open_for_at_most=max(number["open_for_at_most"], number["open_for"]) / 1_000,
+        half_open_requests=number["half_open_requests"],
+        successes_to_close=number["successes_to_close"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from extproc.config.backends import Backend
 from extproc.dialects.openai_compatible import OpenAITranslator
@@ -13,6 +13,7 @@ from extproc.providers.base import OPENAI_PATHS, Environment, Provider, bearer, 
 class Settings(Backend):
     """A KServe inference service; its OpenAI API lives under ``/openai/v1``."""
 
+    health_path: ClassVar[str | None] = "/v2/health/ready"
     provider: Literal["kserve"]
 
 

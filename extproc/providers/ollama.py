@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from extproc.config.backends import Backend, BaseUrl
 from extproc.dialects.openai_compatible import OpenAITranslator
@@ -13,6 +13,7 @@ from extproc.providers.base import Environment, Provider, bearer, openai_path
 class Settings(Backend):
     """An Ollama server."""
 
+    health_path: ClassVar[str | None] = "/api/version"
     provider: Literal["ollama"]
     url: BaseUrl = "http://localhost:11434"
 

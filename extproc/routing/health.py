@@ -48,12 +48,10 @@ class BackendStates(Protocol):
         """``UNKNOWN`` for a backend without history."""
 
 
-class NothingKnown:
-    """The states before anybody has been called."""
-
+class _NothingSeen:
     def state(self, backend: str) -> BackendState:  # noqa: ARG002 - the same for all
-        """See BackendStates."""
         return UNKNOWN
 
 
-NOTHING_KNOWN: Final = NothingKnown()
+NOTHING_SEEN: Final[BackendStates] = _NothingSeen()
+"""The states of backends that nobody has called yet."""

@@ -23,6 +23,7 @@ from extproc.bootstrap.process import EnvoyError
 from extproc.errors import KortexError
 from extproc.exchange.snapshot import Snapshot
 from extproc.openai.error_body import error_body
+from extproc.routing.health import BackendState
 from extproc.server.explaining import explain_request
 
 _STOP_SECONDS: Final = 1
@@ -34,15 +35,17 @@ _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Operated:
     """What operators look at.
 
-    ``ready`` gives each condition of readiness by name; ``describe`` is JSON-ready and holds no secret; ``registry`` is
-    collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody else's;
-    ``snapshot`` gives what new requests are served by.
+    ``ready`` gives each condition of readiness by name; ``describe`` and ``backends`` are JSON-ready, without secrets;
+    ``registry`` is collected in a thread; ``snapshot`` and ``states`` are what new requests are decided by; ``envoy``
+    gives Envoy's own statistics, or is None where Envoy is somebody else's.
     """
 
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     describe: Callable[[], Mapping[str, Any]]
+    backends: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
     snapshot: Callable[[], Snapshot]
+    states: Callable[[], Mapping[str, BackendState]]
     envoy: Callable[[], Awaitable[str]] | None
 
 
@@ -63,6 +66,9 @@ def admin_application(operated: Operated) -> Starlette:
     async def config(_: Request) -> Response:
         return _json(operated.describe())
 
+    async def backends(_: Request) -> Response:
+        return _json(operated.backends())
+
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         # Merging the files of many workers takes a while; health must be answered meanwhile.
@@ -81,6 +87,7 @@ def admin_application(operated: Operated) -> Starlette:
         "/healthz": healthz,
         "/readyz": readyz,
         "/config": config,
+        "/backends": backends,
         "/metrics": metrics,
         "/metrics/envoy": metrics_of_envoy,
     }
@@ -106,7 +113,9 @@ def _explaining(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
     async def explain(request: Request) -> Response:
         # Counting a long prompt to its end takes a while.
         try:
-            told = await asyncio.to_thread(explain_request, await request.body(), operated.snapshot())
+            told = await asyncio.to_thread(
+                explain_request, await request.body(), operated.snapshot(), operated.states()
+            )
         except KortexError as error:
             return Response(error_body(error), error.status, media_type="application/json")
         return _json(told)

@@ -1,4 +1,4 @@
-"""A worker as a child process of ``kortex run``: ``python -m extproc.server.child --address … --control-fd …``."""
+"""A worker as a child process of ``kortex run``: ``python -m extproc.server.child --address … …``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from extproc.config.load import ConfigError
-from extproc.server.control import Channel, Configure, Configured, Drain, open_channel
+from extproc.server.board_link import BoardLink
+from extproc.server.control import Channel, Configure, Configured, Drain, Known, open_channel
 from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
 from extproc.server.recording import Recording
@@ -26,11 +27,22 @@ from extproc.telemetry.metrics import Metrics
 class Child:
     """Waits for its first config, then serves, swapping configs as they come, until it is told to drain."""
 
-    def __init__(self, address: str, channel: Channel) -> None:
+    def __init__(self, address: str, channel: Channel, board: Channel) -> None:
         self._address = address
         self._channel = channel
+        self._board = board
+        self._link = BoardLink(board.post)
         self._serving: Serving | None = None
         self._worker: Worker | None = None
+
+    async def listen(self) -> None:
+        """What the keeper of the board tells, until it is gone."""
+        while True:
+            message = await self._board.receive()
+            if message is None:
+                return
+            if isinstance(message, Known):
+                self._link.known(message)
 
     async def run(self) -> None:
         """Until the supervisor says drain or is gone."""
@@ -57,19 +69,25 @@ class Child:
             return Configured(number=message.number)
         self._serving = Serving(snapshot)
         access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
-        worker = Worker(self._address, self._serving, Recording(Metrics(REGISTRY), access_log))
+        recording = Recording(Metrics(REGISTRY), access_log, self._link)
+        worker = Worker(self._address, self._serving, recording, self._link)
         await worker.start()
         self._worker = worker
         return Configured(number=message.number)
 
 
-async def _serve(address: str, control_fd: int) -> None:
+async def _serve(address: str, control_fd: int, board_fd: int) -> None:
     # The terminal's Ctrl-C reaches the whole group, but it is the supervisor that says when to end.
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: None)
     channel = await open_channel(socket.socket(fileno=control_fd))
-    await Child(address, channel).run()
+    board = await open_channel(socket.socket(fileno=board_fd))
+    child = Child(address, channel, board)
+    listening = asyncio.create_task(child.listen())
+    await child.run()
+    listening.cancel()
+    board.close()
     channel.close()
 
 
@@ -78,9 +96,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="kortex-worker")
     parser.add_argument("--address", required=True)
     parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--board-fd", type=int, required=True)
     arguments = parser.parse_args()
     settle_memory()
-    uvloop.run(_serve(arguments.address, arguments.control_fd))
+    uvloop.run(_serve(arguments.address, arguments.control_fd, arguments.board_fd))
 
 
 if __name__ == "__main__":

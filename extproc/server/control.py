@@ -35,8 +35,31 @@ class Configured:
     problem: str | None = None
 
 
-Message = Configure | Drain | Configured
-_KINDS: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in (Configure, Drain, Configured)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """From a worker, on the board's own line: what it has seen of the backends since it last told.
+
+    ``observations`` are the fields of ``extproc.routing.board.Observation``; ``in_flight`` counts its attempts
+    under way by backend; ``probes`` names the backends that it has sent a probe to.
+    """
+
+    observations: list[dict[str, Any]]
+    in_flight: dict[str, int]
+    probes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """To a worker, on the board's own line: by backend the fields of ``extproc.routing.health.BackendState``.
+
+    Only of those that have changed.
+    """
+
+    states: dict[str, dict[str, Any]]
+
+
+Message = Configure | Drain | Configured | Seen | Known
+_KINDS: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in (Configure, Drain, Configured, Seen, Known)}
 
 
 class Channel:
@@ -48,9 +71,14 @@ class Channel:
 
     async def send(self, message: Message) -> None:
         """Raises ConnectionError when the other side is gone."""
-        fields: dict[str, Any] = {"kind": type(message).__name__, **asdict(message)}
-        self._writer.write(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
+        self.post(message)
         await self._writer.drain()
+
+    def post(self, message: Message) -> None:
+        """The same without waiting until it is on its way; one to somebody who is gone is lost."""
+        if not self._writer.is_closing():
+            fields: dict[str, Any] = {"kind": type(message).__name__, **asdict(message)}
+            self._writer.write(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE))
 
     async def receive(self) -> Message | None:
         """The next message; None when the other side is gone."""

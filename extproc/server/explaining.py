@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -13,12 +14,12 @@ from extproc.errors import InvalidRequest, PathNotFound
 from extproc.exchange.explanation import Explanation, explain, request_headers
 from extproc.exchange.snapshot import Snapshot
 from extproc.openai.json_text import JsonTextError, parse_object
-from extproc.routing.health import NOTHING_KNOWN
+from extproc.routing.health import UNKNOWN, BackendState
 
 _KEYS: Final = {"body": dict, "path": str, "headers": dict, "decision": str}
 
 
-def explain_request(asked: bytes, snapshot: Snapshot) -> Explanation:
+def explain_request(asked: bytes, snapshot: Snapshot, states: Mapping[str, BackendState]) -> Explanation:
     """What would become of the request that ``asked`` describes. Raises ClientError, as the request itself would."""
     fields = _read(asked)
     path = fields.get("path", "/v1/chat/completions")
@@ -35,8 +36,16 @@ def explain_request(asked: bytes, snapshot: Snapshot) -> Explanation:
         now=time.time(),
         decision_id=fields.get("decision") or secrets.token_hex(8),
         caller=ANONYMOUS,
-        states=NOTHING_KNOWN,
+        states=_Known(states),
     )
+
+
+class _Known:
+    def __init__(self, states: Mapping[str, BackendState]) -> None:
+        self._states = states
+
+    def state(self, backend: str) -> BackendState:
+        return self._states.get(backend, UNKNOWN)
 
 
 def _read(asked: bytes) -> dict[str, Any]:

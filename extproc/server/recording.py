@@ -1,4 +1,4 @@
-"""The Recorder that the streams are given: metrics and, where it is on, the access log."""
+"""The Recorder that the streams are given: metrics, the board of backend states and, where it is on, the access log."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.routing.decision import Decision
+from extproc.server.board_link import BoardLink
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
 
 
 class Recording:
-    """Tells each part of telemetry what it wants to know."""
+    """Tells each of them what it wants to know."""
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog | None) -> None:
+    def __init__(self, metrics: Metrics, access_log: AccessLog | None, board: BoardLink) -> None:
         self._metrics = metrics
+        self._board = board
         self._access_log = access_log
 
     def refused(self, error: KortexError) -> None:
@@ -28,9 +30,11 @@ class Recording:
     def begun(self, attempt: Attempt) -> None:
         """See Recorder."""
         self._metrics.begun(attempt)
+        self._board.begun(attempt.target.backend)
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         """See Recorder."""
         self._metrics.ended(outcome, request_id)
+        self._board.ended(outcome)
         if self._access_log is not None:
             self._access_log.ended(outcome, request_id)

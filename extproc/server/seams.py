@@ -13,6 +13,7 @@ from extproc.exchange.outcome import Outcome
 from extproc.exchange.snapshot import Snapshot
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing.decision import Decision
+from extproc.routing.health import BackendStates
 from extproc.routing.target import Target
 
 Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
@@ -38,6 +39,13 @@ class Recorder(Protocol):
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         """The attempt is over."""
+
+
+class Board(BackendStates, Protocol):
+    """What is known of the backends, and who must hear of a plan."""
+
+    def planned(self, backend: str) -> None:
+        """A plan begins with this backend."""
 
 
 class Current(Protocol):

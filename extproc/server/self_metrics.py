@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 import extproc
+from extproc.routing.health import Circuit
+from extproc.server.board_keeper import BoardKeeper
 from extproc.server.history import History
 
 
@@ -25,7 +27,8 @@ class Vitals:
 class SelfMetrics(Collector):
     """Reads the numbers when it is asked for them, so that they are never out of date."""
 
-    def __init__(self, history: History, vitals: Callable[[], Vitals]) -> None:
+    def __init__(self, history: History, vitals: Callable[[], Vitals], board: BoardKeeper) -> None:
+        self._board = board
         self._history = history
         self._vitals = vitals
 
@@ -48,6 +51,23 @@ class SelfMetrics(Collector):
         )
         if vitals.envoy_up is not None:
             yield GaugeMetricFamily("kortex_envoy_up", "1 while Envoy runs.", int(vitals.envoy_up))
+
+        yield from self._circuits()
+
+    def _circuits(self) -> Iterator[Metric]:
+        states = GaugeMetricFamily(
+            "kortex_backend_circuit", "1 for the state a backend's circuit is in.", labels=("backend", "state")
+        )
+        for backend, state in self._board.overview().items():
+            for circuit in Circuit:
+                states.add_metric((backend, circuit.value), int(state.circuit is circuit))
+        yield states
+        opened = CounterMetricFamily(
+            "kortex_backend_circuit_opened", "How often a backend's circuit has opened.", labels=("backend",)
+        )
+        for backend, count in self._board.opened().items():
+            opened.add_metric((backend,), count)
+        yield opened
 
     def _is_rejected(self) -> int:
         return int(self._history.last_refused is not None)

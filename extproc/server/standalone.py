@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,10 @@ from extproc.bootstrap.render import render_clusters, render_listeners
 from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
 from extproc.exchange.snapshot import Snapshot
+from extproc.server.board_keeper import BoardKeeper
+from extproc.server.board_link import BoardLink
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
+from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
 from extproc.server.recording import Recording
 from extproc.server.reload import Serving, build_snapshot
@@ -34,15 +38,23 @@ before requests are sent to either. It takes milliseconds, but nothing tells us.
 class Standalone:
     """One processor at ``address`` (``unix:/path`` or ``host:port``). Raises ConfigError at once for an invalid config.
 
+    ``envoy_admin`` is the address of Envoy's admin interface, whose health checks are then heeded.
     ``xds_directory`` is where Envoy's clusters and listeners are written, at the start and at each reload.
     """
 
-    def __init__(self, address: str, text: bytes, *, xds_directory: Path | None = None) -> None:
+    def __init__(
+        self, address: str, text: bytes, *, xds_directory: Path | None = None, envoy_admin: str | None = None
+    ) -> None:
         snapshot = build_snapshot(text, number=1)
         self._serving = Serving(snapshot)
         self._xds_directory = xds_directory
+        self._envoy_admin = envoy_admin
         access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
-        self._worker = Worker(address, self._serving, Recording(Metrics(REGISTRY), access_log))
+        self.board = BoardKeeper(snapshot)
+        self._background: list[asyncio.Task[None]] = []
+        link = BoardLink(lambda seen: self.board.seen(0, seen))
+        self.board.attach(0, link.known)
+        self._worker = Worker(address, self._serving, Recording(Metrics(REGISTRY), access_log, link), link)
         self._reloading = asyncio.Lock()
         self._offered = 1
         self._listening = False
@@ -67,6 +79,10 @@ class Standalone:
         """Returns where it listens. Raises RuntimeError when that cannot be had, OSError for files not written."""
         await self._offer(self.snapshot)
         await self._worker.start()
+        self._background = [asyncio.create_task(self.board.run())]
+        if self._envoy_admin is not None:
+            watch = HealthWatch(partial(statistics_of, self._envoy_admin), self.board)
+            self._background.append(asyncio.create_task(watch.run(lambda: self.snapshot)))
         self._listening = True
         return self._worker.address
 
@@ -84,6 +100,7 @@ class Standalone:
                 self.history.refuse(str(error))
                 return
             self._serving.swap(snapshot, now=time.monotonic())
+            self.board.configure(snapshot)
             self.history.accept(snapshot)
             _LOG.info("config reloaded, number %d is in force", snapshot.number)
 
@@ -101,6 +118,8 @@ class Standalone:
     async def stop(self) -> None:
         """End, with what still runs."""
         self._draining = True
+        for task in self._background:
+            task.cancel()
         await self._worker.stop(0)
 
     async def _offer(self, snapshot: Snapshot) -> None:

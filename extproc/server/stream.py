@@ -16,7 +16,7 @@ from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.server import messages
 from extproc.server.attempt_stream import AttemptStream
-from extproc.server.seams import Context, Current, Recorder, next_message
+from extproc.server.seams import Board, Context, Current, Recorder, next_message
 
 STAGE: Final = "x-kortex-stage"
 TARGET: Final = "x-kortex-target"
@@ -29,9 +29,10 @@ _LOG = logging.getLogger(__name__)
 class ExternalProcessor:
     """Envoy's ``ExternalProcessor`` service: the stage and the target stand in each stream's initial metadata."""
 
-    def __init__(self, current: Current, recorder: Recorder) -> None:
+    def __init__(self, current: Current, recorder: Recorder, board: Board) -> None:
         self._current = current
         self._recorder = recorder
+        self._board = board
         self.open_streams = 0
 
     async def process(self, _requests: object, context: Context) -> None:
@@ -43,7 +44,7 @@ class ExternalProcessor:
                 target = self._current.targets.get(metadata.get(TARGET, ""))
                 await AttemptStream(context, self._recorder, self._current.snapshot, target).serve()
             else:
-                await _ArrivalStream(context, self._recorder, self._current.snapshot).serve()
+                await _ArrivalStream(context, self._recorder, self._current.snapshot, self._board).serve()
         finally:
             self.open_streams -= 1
 
@@ -54,10 +55,11 @@ class _ArrivalStream:
     and a stream that stayed open would tie the request to this worker's life.
     """
 
-    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot) -> None:
+    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot, board: Board) -> None:
         self._context = context
         self._recorder = recorder
         self._snapshot = snapshot
+        self._board = board
         self._headers = Headers()
 
     async def serve(self) -> None:
@@ -89,10 +91,12 @@ class _ArrivalStream:
             self._headers,
             message.request_body.body,
             snapshot=self._snapshot,
+            states=self._board,
             now=time.time,
             decision_id=secrets.token_hex(8),
             decided=self._recorder.decided,
         )
+        self._board.planned(planned.backends[0])
         return messages.planned_reply(planned), True
 
 

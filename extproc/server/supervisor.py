@@ -15,8 +15,10 @@ from extproc.bootstrap.process import EnvoyError, EnvoyProcess, Resources
 from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
 from extproc.exchange.snapshot import Snapshot
+from extproc.server.board_keeper import BoardKeeper
 from extproc.server.control import Configure
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
+from extproc.server.health_watch import HealthWatch
 from extproc.server.history import History
 from extproc.server.reload import Serving, build_snapshot
 from extproc.server.worker_process import WorkerError, WorkerProcess
@@ -59,8 +61,11 @@ class Supervisor:
         self._configs = [(snapshot, Configure(number=1, text=text.decode()))]
         self.metrics_directory = setup.directory / "metrics"
         self.metrics_directory.mkdir()
+        self.board = BoardKeeper(snapshot)
+        self._background: list[asyncio.Task[None]] = []
         self.workers = tuple(
-            WorkerProcess(address, self.metrics_directory, self._known_configs) for address in self._placement.workers
+            WorkerProcess(index, address, self.metrics_directory, self._known_configs, self.board)
+            for index, address in enumerate(self._placement.workers)
         )
         self.envoy = EnvoyProcess(setup.envoy, setup.directory / "envoy-admin.sock")
         self.history = History(snapshot)
@@ -84,6 +89,11 @@ class Supervisor:
 
     async def start(self) -> None:
         """Workers first, then Envoy. Raises StartError."""
+        watch = HealthWatch(self.envoy.statistics, self.board)
+        self._background = [
+            asyncio.create_task(self.board.run()),
+            asyncio.create_task(watch.run(lambda: self.snapshot)),
+        ]
         try:
             bootstrap = self._setup.directory / "envoy.json"
             await asyncio.gather(
@@ -141,6 +151,8 @@ class Supervisor:
     async def stop(self) -> None:
         """End everything."""
         self.draining = True
+        for task in self._background:
+            task.cancel()
         await self.envoy.stop(_STOP_SECONDS)
         await asyncio.gather(*(worker.stop(_STOP_SECONDS) for worker in self.workers))
 
@@ -158,6 +170,7 @@ class Supervisor:
                 await worker.configure(self._configs[-1][1])
             raise
         self._serving.swap(snapshot, now=time.monotonic())
+        self.board.configure(snapshot)
         retained = self._serving.retained
         self._configs = [pair for pair in self._configs if pair[0] in retained]
 

@@ -15,7 +15,8 @@ from typing import Final
 
 from prometheus_client import multiprocess
 
-from extproc.server.control import Channel, Configure, Configured, Drain, open_channel
+from extproc.server.board_keeper import BoardKeeper
+from extproc.server.control import Channel, Configure, Configured, Drain, Seen, open_channel
 
 _LOG: Final = logging.getLogger(__name__)
 _FIRST_WAIT: Final = 0.1
@@ -31,7 +32,13 @@ class WorkerError(Exception):
 class WorkerProcess:
     """One worker at one address, through all its lives. ``configs`` gives what a new life is told, oldest first."""
 
-    def __init__(self, address: str, metrics: Path, configs: Callable[[], Sequence[Configure]]) -> None:
+    def __init__(
+        self, index: int, address: str, metrics: Path, configs: Callable[[], Sequence[Configure]], board: BoardKeeper
+    ) -> None:
+        self._index = index
+        self._board = board
+        self._board_channel: Channel | None = None
+        self._hearing: asyncio.Task[None] | None = None
         self._address = address
         self._metrics = metrics
         self._configs = configs
@@ -79,12 +86,15 @@ class WorkerProcess:
 
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
-        ours.settimeout(0)
+        our_board, their_board = socket.socketpair()
+        for end in (ours, our_board):
+            end.settimeout(0)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "extproc.server.child"),
                 *("--address", self._address, "--control-fd", str(theirs.fileno())),
-                pass_fds=(theirs.fileno(),),
+                *("--board-fd", str(their_board.fileno())),
+                pass_fds=(theirs.fileno(), their_board.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 # Out of reach of the terminal's Ctrl-C, which would end it in the middle of its imports.
                 start_new_session=True,
@@ -92,10 +102,26 @@ class WorkerProcess:
             )
         finally:
             theirs.close()
+            their_board.close()
         self._channel = await open_channel(ours)
+        self._board_channel = await open_channel(our_board)
+        self._hearing = asyncio.create_task(self._hear(self._board_channel))
         for config in self._configs():
             await self._tell(config)
         self.serving = True
+
+    async def _hear(self, channel: Channel) -> None:
+        """What this life has to say of the backends; to be told in turn, it must be known."""
+        self._board.attach(self._index, channel.post)
+        try:
+            while True:
+                message = await channel.receive()
+                if message is None:
+                    return
+                if isinstance(message, Seen):
+                    self._board.seen(self._index, message)
+        finally:
+            self._board.detach(self._index)
 
     async def _tell(self, config: Configure) -> None:
         channel = self._channel
@@ -134,7 +160,10 @@ class WorkerProcess:
 
     def _bury(self) -> None:
         self.serving = False
-        if self._channel is not None:
-            self._channel.close()
+        if self._hearing is not None:
+            self._hearing.cancel()
+        for channel in (self._channel, self._board_channel):
+            if channel is not None:
+                channel.close()
         if self._process is not None:
             multiprocess.mark_process_dead(self._process.pid, str(self._metrics))  # type: ignore[no-untyped-call] # as shipped

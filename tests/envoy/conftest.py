@@ -13,7 +13,8 @@ from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider
 
 CONFIG = """
-gateway: {{bodyLimit: 24MiB}}
+# Each test wants its providers asked, whatever the one before did to them.
+gateway: {{bodyLimit: 24MiB, circuitBreaker: {{enabled: false}}}}
 backends:
   a: {{provider: openai, url: "{a}", model: a-model, apiKey: {{env: KEY_A}}, contextWindow: 8192}}
   b: {{provider: openai, url: "{b}", model: b-model, apiKey: {{env: KEY_B}}}}

@@ -82,9 +82,9 @@ TOOLS = {"tools": [{"type": "function", "function": {"name": "f", "parameters": 
 FREE = {"x-tier": "free"}
 
 
-def rule_list(rule: str) -> str:
-    """The key ``rules`` with one rule."""
-    return f"rules: [{{{rule}}}]"
+def once(rule: str) -> str:
+    """The keys of a route with one rule that asks each backend once."""
+    return f"retries: {{perBackend: 0}}, rules: [{{{rule}}}]"
 
 
 def routes() -> str:
@@ -92,7 +92,7 @@ def routes() -> str:
     matches = [f"match: {{{match}}}, backends: [{{name: b}}]" for match in MATCHES.values()]
     rules = [*zip(MATCHES, matches, strict=True), *RULES.items()]
     lines = [
-        f"  r{number}: {{models: ['{model}'], defaultBackend: {{name: a}}, retries: {{perBackend: 0}}, {rule_list(rule)}}}"
+        f"  r{number}: {{models: ['{model}'], defaultBackend: {{name: a}}, {once(rule)}}}"
         for number, (model, rule) in enumerate(rules)
     ]
     lines.append("  unable: {models: [unable], defaultBackend: {name: claude}, fallback: {backends: [b]}}")
@@ -231,7 +231,7 @@ def test_a_split_keeps_its_shares_and_drains(stage: Stage) -> None:
 @pytest.mark.parametrize("model", ["kept", "kept-user"])
 def test_a_unit_stays_on_its_backend(stage: Stage, model: str) -> None:
     """On every worker, and the units are spread."""
-    homes = {}
+    homes: dict[str, str] = {}
     for unit in [f"u{number}" for number in range(12)] * 2:
         reply = stage.post(model, {"user": unit}, CHAT, {"x-session": unit})
         home = reply.headers["x-kortex-backend"]
@@ -241,7 +241,7 @@ def test_a_unit_stays_on_its_backend(stage: Stage, model: str) -> None:
 
 def test_a_share_is_the_same_for_a_user_at_every_call(stage: Stage) -> None:
     """In it or not, on every worker."""
-    places = {}
+    places: dict[str, str] = {}
     for user in [f"u{number}" for number in range(16)] * 2:
         place = stage.chat("sampled", user=user).headers["x-kortex-backend"]
         assert places.setdefault(user, place) == place

@@ -72,6 +72,7 @@ class FakeProvider:
         self.api_key = api_key
         self.latency = latency
         self.always: Fault | None = None
+        self.healthy = True
         self.decide: Callable[[Recorded], Fault | None] | None = None
         self._script: deque[Fault | None] = deque()
         self._persona = Persona(
@@ -154,8 +155,8 @@ class FakeProvider:
 
     @property
     def requests(self) -> list[Recorded]:
-        """Every request that arrived whole, in order of arrival."""
-        return self._journal.requests
+        """Every request that arrived whole, in order of arrival; health checks are none."""
+        return [request for request in self._journal.requests if not _is_health_check(request)]
 
     @property
     def open_connections(self) -> int:
@@ -213,6 +214,8 @@ class FakeProvider:
     # ---- in the fake's thread
 
     def _respond(self, request: Recorded) -> tuple[Step, ...]:
+        if _is_health_check(request):
+            return render(Reply(status=200 if self.healthy else 503, headers=(), body=()), close=request.wants_close)
         fault = self._next_fault(request)
         request.fault = fault
         reply = self._answer(request).with_headers(*self._own_headers(request))
@@ -259,3 +262,8 @@ class FakeProvider:
             return models.answer_list(self._persona)
         checks.check_model(model, self._persona.listed_models)
         return models.answer_one(self._persona, model)
+
+
+def _is_health_check(request: Recorded) -> bool:
+    """By what Envoy calls itself when it asks whether a server is healthy."""
+    return request.headers.get("user-agent") == "Envoy/HC"

@@ -20,7 +20,7 @@ from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.routing.chance import arrival, share
 from extproc.routing.decision import Decision, decide
 from extproc.routing.facts import Facts
-from extproc.routing.health import NOTHING_KNOWN, BackendState, BackendStates, Circuit
+from extproc.routing.health import NOTHING_SEEN, BackendState, BackendStates, Circuit
 from tests.unit.routing.conftest import States
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -75,7 +75,7 @@ def facts_of(id: str, **fields: Any) -> Facts:  # noqa: A002 - the field's name
     )
 
 
-def decision(snapshot: Snapshot, facts: Facts, known: BackendStates = NOTHING_KNOWN) -> Decision:
+def decision(snapshot: Snapshot, facts: Facts, known: BackendStates = NOTHING_SEEN) -> Decision:
     """Where the call goes."""
     route = snapshot.route("m")
     assert route is not None

@@ -19,10 +19,10 @@ Provider = Callable[..., dict[str, Any]]
 def provider(compiled: Callable[[str], Snapshot]) -> Provider:
     """The cluster of a provider at a URL."""
 
-    def render(url: str, **settings: str) -> dict[str, Any]:
+    def render(url: str, *, kind: str = "custom", **settings: str) -> dict[str, Any]:
         more = "".join(f", {key}: {value}" for key, value in settings.items())
         snapshot = compiled(
-            f'backends: {{b: {{provider: custom, url: "{url}"{more}}}}}\n'
+            f'backends: {{b: {{provider: {kind}, url: "{url}"{more}}}}}\n'
             "routes: {r: {models: [m], defaultBackend: {name: b}, timeouts: {connect: 1500ms}}}"
         )
         return to_json(clusters_of(next(iter(snapshot.targets.values())))[1])
@@ -110,3 +110,18 @@ def test_version_of_http_is_negotiated_when_there_is_tls(provider: Provider) -> 
     assert encrypted["auto_config"].keys() == {"http_protocol_options", "http2_protocol_options"}
     assert plain["explicit_http_config"] == {"http_protocol_options": {}}
     assert plain["common_http_protocol_options"] == {"idle_timeout": "4s"}
+
+
+def test_a_server_with_a_health_endpoint_is_asked_for_it(provider: Provider) -> None:
+    """As often while it has no traffic: that is when it matters."""
+    (check,) = provider("http://vllm.test:8000", kind="vllm")["health_checks"]
+    assert check["http_health_check"] == {"host": "vllm.test:8000", "path": "/health"}
+    assert (check["interval"], check["no_traffic_interval"], check["timeout"]) == ("10s", "10s", "2s")
+    assert "health_checks" not in provider("http://vllm.test:8000")
+
+
+def test_a_backend_s_concurrency_is_its_cluster_s(provider: Provider) -> None:
+    """Everything else stays without a limit."""
+    (limits,) = provider("http://a.test", maxConcurrency="7")["circuit_breakers"]["thresholds"]
+    assert limits["max_requests"] == 7
+    assert limits["max_connections"] == limits["max_pending_requests"] == 1_000_000

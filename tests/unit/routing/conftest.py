@@ -17,7 +17,7 @@ from extproc.openai.call import OPERATION_PATHS, read_call
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.routing.decision import Decision, decide
 from extproc.routing.facts import Facts
-from extproc.routing.health import NOTHING_KNOWN, UNKNOWN, BackendState, BackendStates
+from extproc.routing.health import NOTHING_SEEN, UNKNOWN, BackendState, BackendStates
 from extproc.routing.route import CompiledRoute
 
 # 2026-03-04 was a Wednesday; noon in UTC.
@@ -68,7 +68,7 @@ def facts_of(
     )
 
 
-def decided(snapshot: Snapshot, facts: Facts, states: BackendStates = NOTHING_KNOWN) -> Decision:
+def decided(snapshot: Snapshot, facts: Facts, states: BackendStates = NOTHING_SEEN) -> Decision:
     """Where the call goes."""
     route = snapshot.route(facts.call.model)
     assert route is not None

@@ -16,6 +16,7 @@ from extproc.bootstrap.process import EnvoyError
 from extproc.config.load import load
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
+from extproc.routing.health import BackendState, Circuit
 from extproc.server.addresses import listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
 
@@ -60,8 +61,10 @@ class Gateway:
         return Operated(
             ready=self.ready,
             describe=lambda: self.description,
+            backends=lambda: {"backends": {"a": {"circuit": "open", "reason": "timeout"}}},
             registry=self.registry,
             snapshot=snapshot,
+            states=lambda: {"first": BackendState(circuit=Circuit.OPEN)},
             envoy=self.envoy if with_envoy else None,
         )
 
@@ -75,6 +78,13 @@ class Gateway:
 def gateway() -> Gateway:
     """Everything in order."""
     return Gateway()
+
+
+async def test_backends_are_shown_with_their_states(gateway: Gateway) -> None:
+    """As the board has them."""
+    async with gateway.client() as client:
+        shown = (await client.get("/backends")).json()
+    assert shown == {"backends": {"a": {"circuit": "open", "reason": "timeout"}}}
 
 
 async def test_alive_is_said_whatever_else_is_wrong(gateway: Gateway) -> None:

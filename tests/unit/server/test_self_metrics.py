@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 import extproc
 from extproc.config.gateway import Config
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
+from extproc.server.board_keeper import BoardKeeper
 from extproc.server.history import History
 from extproc.server.self_metrics import SelfMetrics, Vitals
 
@@ -24,11 +25,17 @@ def scrape(metrics: SelfMetrics) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
+def selfless(of: Snapshot) -> SelfMetrics:
+    """The numbers of a gateway whose Envoy is somebody else's."""
+    vitals = Vitals(workers_serving=1, worker_restarts=0, envoy_up=None)
+    return SelfMetrics(History(of), lambda: vitals, BoardKeeper(of))
+
+
 def test_numbers_are_those_of_the_moment() -> None:
     """A scrape reads, it does not remember."""
     history = History(snapshot(1))
     vitals = Vitals(workers_serving=2, worker_restarts=0, envoy_up=True)
-    metrics = SelfMetrics(history, lambda: vitals)
+    metrics = SelfMetrics(history, lambda: vitals, BoardKeeper(snapshot(1)))
     first = scrape(metrics)
     assert first["kortex_config_number"] == 1
     assert first["kortex_workers_serving"] == 2
@@ -48,12 +55,12 @@ def test_numbers_are_those_of_the_moment() -> None:
 
 def test_envoy_is_not_spoken_of_when_it_is_somebody_else_s() -> None:
     """A zero would be an alarm."""
-    metrics = SelfMetrics(History(snapshot(1)), lambda: Vitals(workers_serving=1, worker_restarts=0, envoy_up=None))
+    metrics = selfless(snapshot(1))
     assert "kortex_envoy_up" not in scrape(metrics)
 
 
 def test_version_is_a_label() -> None:
     """So that a dashboard can tell which hosts run which."""
-    metrics = SelfMetrics(History(snapshot(1)), lambda: Vitals(workers_serving=1, worker_restarts=0, envoy_up=None))
+    metrics = selfless(snapshot(1))
     (build,) = (name for name in scrape(metrics) if name.startswith("kortex_build_info"))
     assert f'version="{extproc.__version__}"' in build

@@ -1,0 +1,83 @@
+"""A worker's end of the board: what it has seen goes to the keeper, what all have seen comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Final
+
+from extproc.exchange.observation import observe
+from extproc.exchange.outcome import Outcome
+from extproc.routing.board import Observation, Result
+from extproc.routing.health import UNKNOWN, BackendState, Circuit
+from extproc.server.control import Known, Seen
+
+_GATHER: Final = 0.05
+"""Seconds for which successes wait to be told together. A failure does not wait."""
+
+
+class BoardLink:
+    """One per worker; what it knows is what the keeper told last. ``tell`` must not block."""
+
+    def __init__(self, tell: Callable[[Seen], None]) -> None:
+        self._tell = tell
+        self._states: dict[str, BackendState] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._observations: list[Observation] = []
+        self._probes: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def state(self, backend: str) -> BackendState:
+        """See ``extproc.routing.health.BackendStates``."""
+        return self._states.get(backend, UNKNOWN)
+
+    def known(self, known: Known) -> None:
+        """What the keeper tells."""
+        self._states |= {
+            backend: BackendState(**fields | {"circuit": Circuit(fields["circuit"])})
+            for backend, fields in known.states.items()
+        }
+
+    def planned(self, backend: str) -> None:
+        """A plan begins with this backend: where that was a probe, there is no other until the keeper gives one."""
+        state = self.state(backend)
+        if state.circuit is Circuit.HALF_OPEN:
+            self._states[backend] = replace(state, circuit=Circuit.OPEN)
+            self._probes.append(backend)
+            self._flush()
+
+    def begun(self, backend: str) -> None:
+        """An attempt begins; ``ended`` follows."""
+        self._in_flight[backend] += 1
+        self._flush_soon()
+
+    def ended(self, outcome: Outcome) -> None:
+        """An attempt is over."""
+        self._in_flight[outcome.backend] -= 1
+        observation = observe(outcome, now=time.time())
+        self._observations.append(observation)
+        if observation.result is Result.FAILURE:
+            self._flush()
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GATHER, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        observations, self._observations = self._observations, []
+        probes, self._probes = self._probes, []
+        self._tell(
+            Seen(
+                observations=[asdict(observation) for observation in observations],
+                in_flight={backend: count for backend, count in self._in_flight.items() if count > 0},
+                probes=probes,
+            )
+        )

@@ -1,0 +1,80 @@
+"""What an outcome says of its backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.bill import Bill
+from extproc.exchange.observation import observe, retry_after_seconds
+from extproc.exchange.outcome import Outcome, conclude
+from extproc.exchange.verdict import Reason, judge_reason
+from extproc.metering.measured import Measured, UsageSource
+from extproc.openai.usage import Usage
+from extproc.routing.board import Result
+
+StartAttempt = Callable[..., Attempt]
+
+
+@pytest.fixture
+def outcome(start: StartAttempt) -> Outcome:
+    """A streamed answer: the first token after 200 ms, 90 more within 900 ms."""
+    attempt = start(stream=True)
+    return conclude(
+        attempt,
+        now=attempt.started + 1.1,
+        status=200,
+        final=True,
+        bill=Bill(measured=Measured(usage=Usage(input=7, output=90), source=UsageSource.REPORTED)),
+        first_event_at=attempt.started + 0.2,
+    )
+
+
+def test_an_answer_is_a_success_with_its_speed(outcome: Outcome) -> None:
+    """From the first token on."""
+    seen = observe(outcome, now=0.0)
+    assert (seen.backend, seen.result) == (outcome.backend, Result.SUCCESS)
+    assert seen.first_token_ms == pytest.approx(200.0)
+    assert seen.tokens_per_second == pytest.approx(100.0)
+
+
+def test_an_unstreamed_answer_says_nothing_of_the_first_token(outcome: Outcome) -> None:
+    """It comes with the last."""
+    seen = observe(replace(outcome, stream=False), now=0.0)
+    assert (seen.result, seen.first_token_ms, seen.tokens_per_second) == (Result.SUCCESS, None, None)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_only_what_the_next_request_would_meet_is_a_failure(outcome: Outcome, reason: Reason) -> None:
+    """Client cancels, refusals and other 4xx never are."""
+    neutral = {
+        *(Reason.NOT_FOUND, Reason.CONTEXT_LENGTH, Reason.CONTENT_FILTER, Reason.REFUSED, Reason.UNSUPPORTED),
+        *(Reason.GATEWAY, Reason.DEADLINE, Reason.CLIENT_GONE, Reason.INTERRUPTED),
+    }
+    seen = observe(replace(outcome, verdict=judge_reason(reason), retry_after="3"), now=0.0)
+    if reason in neutral:
+        assert (seen.result, seen.retry_after) == (Result.NEUTRAL, None)
+    else:
+        assert (seen.result, seen.reason, seen.retry_after) == (Result.FAILURE, reason.value, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        pytest.param(None, None, id="none"),
+        pytest.param("12", 12.0, id="seconds"),
+        pytest.param("0.5", 0.5, id="fraction"),
+        pytest.param("Thu, 01 Jan 1970 00:01:40 GMT", 40.0, id="date"),
+        pytest.param("Thu, 01 Jan 1970 00:00:10 GMT", None, id="past"),
+        pytest.param("-3", None, id="negative"),
+        pytest.param("inf", None, id="infinite"),
+        pytest.param("nan", None, id="not-a-number"),
+        pytest.param("soon", None, id="word"),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+    """RFC 9110, 10.2.3."""
+    assert retry_after_seconds(value, now=60.0) == seconds
