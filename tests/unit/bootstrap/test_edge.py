@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from extproc.bootstrap.edge import edge_listener
 from extproc.bootstrap.typed_config import to_json
 from extproc.exchange.snapshot import Snapshot
