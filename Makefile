@@ -18,7 +18,7 @@ $(shell [ -x $(BIN)/python ] && [ "$$(cat $(VENV)/.made-at 2>/dev/null)" = "$(CU
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-23s%s\n", $$1, $$2}'
 	@echo "ARGS='...' is handed on to run, test, bench and coverage: make run ARGS='--config kortex.yaml'"
 
 .PHONY: run
@@ -50,6 +50,10 @@ golden: $(TEST_STAMP) ## rewrite the golden files from what the code does now; r
 .PHONY: bench
 bench: $(TEST_STAMP) ## measure Envoy alone against Envoy with Kortex
 	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: bench-routing
+bench-routing: $(TEST_STAMP) ## measure how long a large config takes to compile, and a call to be decided
+	$(BIN)/python -m tests.bench.routing $(ARGS)
 
 .PHONY: protos
 protos: $(TEST_STAMP) ## compile protos/ into extproc/pb

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,8 @@ from extproc.routing.route import Choice, CompiledRoute, Split
 from extproc.routing.rule import compile_rule
 from extproc.routing.target import Credential, Target
 
+_REMEMBERED: Final = 4_096
+"""Names of models, which arrival keeps short."""
 # What Envoy knows nothing of: a new price drains no listener.
 _SHAPELESS: Final = {"cost", "unpriced", "capabilities", "max_output"}
 
@@ -38,15 +41,14 @@ class Snapshot:
     exact: Mapping[str, CompiledRoute]
     globs: tuple[tuple[re.Pattern[str], CompiledRoute], ...]
     """Most specific first."""
+    globbed: Callable[[str], CompiledRoute | None]
+    """The first of them that a name fits. Remembers the names asked for lately: there may be a thousand globs."""
     breakers: Mapping[str, BreakerSettings]
     """By backend: when its circuit opens and closes."""
 
     def route(self, model: str) -> CompiledRoute | None:
         """The route of the name a client asked for: an exact name first, then the most specific glob."""
-        found = self.exact.get(model)
-        if found is not None:
-            return found
-        return next((route for pattern, route in self.globs if pattern.fullmatch(model)), None)
+        return self.exact.get(model) or self.globbed(model)
 
 
 def compile_snapshot(
@@ -62,7 +64,8 @@ def compile_snapshot(
     routes = {name: compiler.route(name, route) for name, route in config.routes.items()}
     patterns = [(pattern, routes[name]) for name, route in config.routes.items() for pattern in route.models]
     exact = {pattern: route for pattern, route in patterns if not is_glob(pattern)}
-    globs = sorted((item for item in patterns if is_glob(item[0])), key=lambda item: specificity(item[0]))
+    wide = sorted((item for item in patterns if is_glob(item[0])), key=lambda item: specificity(item[0]))
+    globs = tuple((glob(pattern), route) for pattern, route in wide)
     return Snapshot(
         number=number,
         loaded_at=loaded_at,
@@ -70,9 +73,14 @@ def compile_snapshot(
         targets=compiler.targets,
         models=tuple((name, route.targets[0].provider.name) for name, route in exact.items()),
         exact=exact,
-        globs=tuple((glob(pattern), route) for pattern, route in globs),
+        globs=globs,
+        globbed=lru_cache(_REMEMBERED)(partial(_first_fit, globs)),
         breakers={name: _breaker(config, backend) for name, backend in config.backends.items()},
     )
+
+
+def _first_fit(globs: tuple[tuple[re.Pattern[str], CompiledRoute], ...], model: str) -> CompiledRoute | None:
+    return next((route for pattern, route in globs if pattern.fullmatch(model)), None)
 
 
 def _breaker(config: Config, backend: Backend) -> BreakerSettings:

@@ -11,6 +11,7 @@ from extproc.metering.counting import counter_for
 from extproc.metering.prompt import read_prompt
 from extproc.openai.call import Operation
 
+_AHEAD: Final = 2
 _TOLERANCE: Final = 4
 """A count that is not exact may be a quarter too high; how far each vocabulary is off stands in extproc/metering."""
 
@@ -25,9 +26,13 @@ class PromptLength:
         self._up_to: float = inf
 
     def longer_than(self, limit: int) -> bool:
-        """Whether it has more tokens than that; counts no further than needed."""
+        """Whether it has more tokens than that; counts little further than needed."""
         if limit <= self._over:
             return True
+        # The bounds of a route's rules tend to be near each other: counting to twice the first decides the others.
+        return limit < self._up_to and (self._counts_over(limit * _AHEAD) or self._counts_over(limit))
+
+    def _counts_over(self, limit: int) -> bool:
         if limit >= self._up_to:
             return False
         longer = self._counter.all_longer_than(self._prompt.texts, limit - self._prompt.fixed)

@@ -43,12 +43,12 @@ def tables(shown: Sequence[Shown], plan: Plan, envoy_version: str) -> str:
     return f"{where}\n\n{whole}\n\n{streamed}\n\n{how}"
 
 
-def replace_between_marks(text: str, content: str) -> str:
+def replace_between_marks(text: str, content: str, first: str = BEGIN, last: str = END) -> str:
     """The text with the content between its two marks. Raises ValueError when it does not have them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"there are no {BEGIN} and {END}")
+        raise ValueError(f"there are no {first} and {last}")
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
