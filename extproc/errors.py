@@ -6,6 +6,7 @@
     │   ├── UnsupportedFeature          400 invalid_request_error / unsupported_feature
     │   ├── ContextTooSmall             400 invalid_request_error / context_length_exceeded
     │   ├── RefusedByRule               as the rule says: 403 invalid_request_error / refused_by_rule
+    │   ├── ModelUnpriced               400 invalid_request_error / model_unpriced
     │   ├── ModelNotFound               404 invalid_request_error / model_not_found
     │   ├── PathNotFound                404 invalid_request_error / unknown_url
     │   ├── MethodNotAllowed            405 invalid_request_error / method_not_supported
@@ -67,6 +68,12 @@ class RefusedByRule(ClientError):
         self.status = status
         self.code = code
         self.type = "invalid_request_error" if status < 500 else "server_error"
+
+
+class ModelUnpriced(ClientError):
+    """Nobody knows what the model costs, and the operator wants no such calls."""
+
+    code = "model_unpriced"
 
 
 class ModelNotFound(ClientError):

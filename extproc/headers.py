@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeVar, overload
 
 # What a client may send. Envoy's own limits are wider, for they hold for what arrival adds, too.
 MOST_HEADERS: Final = 100
@@ -57,6 +57,9 @@ def is_secret(name: str) -> bool:
     return name in _SECRET
 
 
+_Default = TypeVar("_Default")
+
+
 class Headers(Mapping[str, str]):
     """An immutable multi-map with lower-case names. ``headers[name]`` joins repeated values with ", " (RFC 9110, 5.3).
 
@@ -76,6 +79,14 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str | _Default) -> str | _Default: ...
+    def get(self, name: str, /, default: object = None) -> object:
+        """As of every mapping, but without an exception for each header that is not there."""
+        return self._values.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -210,13 +210,19 @@ def test_the_pure_core_is_wholly_under_contract() -> None:
 
 def test_every_dialect_is_independent() -> None:
     """A new dialect may not lean on another: list it in the contract `dialects-are-independent`."""
-    folders = {path.parent.name for path in (PACKAGE / "dialects").glob("*/__init__.py")}
+    folders = {path.parent.name for path in (PACKAGE / "dialects").glob("*/__init__.py")} - {"blocks"}
     assert set(contract("dialects-are-independent")["modules"]) == {f"extproc.dialects.{folder}" for folder in folders}
+
+
+def test_what_dialects_share_knows_none_of_them() -> None:
+    """List a new dialect in the contract `blocks-know-no-dialect` too."""
+    dialects = contract("dialects-are-independent")["modules"]
+    assert contract("blocks-know-no-dialect")["forbidden_modules"] == dialects
 
 
 def test_every_provider_is_independent() -> None:
     """A new provider may not lean on another: list it in the contract `providers-are-independent`."""
-    files = children(PACKAGE / "providers") - {"__init__", "base", "registry"}
+    files = children(PACKAGE / "providers") - {"__init__", "base", "registry", "signing", "token_request"}
     assert set(contract("providers-are-independent")["modules"]) == {f"extproc.providers.{file}" for file in files}
 
 

@@ -51,6 +51,7 @@ TARGET: Final = "x-kortex-target"
 ARRIVAL: Final = "arrival"
 ATTEMPT: Final = "attempt"
 PLAN_NAMESPACE: Final = "kortex.plan"
+ATTEMPTS_NAMESPACE: Final = "kortex.attempts"
 
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _FILTER: Final = "envoy.filters.http.ext_proc"
@@ -68,11 +69,11 @@ def arrival_filter() -> HttpFilter:
         request_body_mode=ProcessingModeBodySendMode.BUFFERED,
         response_header_mode=ProcessingModeHeaderSendMode.SKIP,
     )
-    plan = MetadataOptionsMetadataNamespaces(typed=[PLAN_NAMESPACE])
+    namespaces = MetadataOptionsMetadataNamespaces(typed=[PLAN_NAMESPACE], untyped=[ATTEMPTS_NAMESPACE])
     processor = _processor({STAGE: ARRIVAL}, mode)
     if processor.grpc_service is not None:
         processor.grpc_service.retry_policy = _other_worker()
-    processor.metadata_options = MetadataOptions(receiving_namespaces=plan)
+    processor.metadata_options = MetadataOptions(receiving_namespaces=namespaces)
     return HttpFilter(name=_FILTER, typed_config=packed(processor))
 
 

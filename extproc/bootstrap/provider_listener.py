@@ -25,6 +25,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpFilter,
 )
 
+from extproc.bootstrap.aws_signing import signing_filter
 from extproc.bootstrap.limits import CONNECTION_BUFFER, ENVOY_HEADERS_KIB, ENVOY_MOST_HEADERS, FOREVER, provider_body
 from extproc.bootstrap.local_replies import provider_replies
 from extproc.bootstrap.names import provider_cluster_name
@@ -48,6 +49,7 @@ def provider_listener(target: Target, gateway: Gateway) -> Listener:
         ),
         http_filters=[
             attempt_filter(target.name),
+            *_signing(target),
             HttpFilter(name="envoy.filters.http.router", typed_config=packed(Router(suppress_envoy_headers=True))),
         ],
         local_reply_config=provider_replies(target.backend),
@@ -68,6 +70,12 @@ def provider_listener(target: Target, gateway: Gateway) -> Listener:
         # A route that answers by itself has no limit of its own for bodies: there it is the connection's.
         per_connection_buffer_limit_bytes=provider_body(gateway) if target.provider.answer else CONNECTION_BUFFER,
     )
+
+
+def _signing(target: Target) -> list[HttpFilter]:
+    """Behind the attempt stage: it signs the request as the provider gets it."""
+    wanted = target.provider.signing(target.settings) if target.provider.signing is not None else None
+    return [] if wanted is None else [signing_filter(wanted)]
 
 
 def _virtual_host(target: Target, gateway: Gateway) -> VirtualHost:

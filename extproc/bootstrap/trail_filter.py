@@ -4,6 +4,9 @@ The attempt stage knows only its own attempt. What it writes into ``x-kortex-out
 request's dynamic metadata, for two readers: the attempts that follow, in ``x-kortex-trail``
 (``extproc.exchange.trail``), and the reply that Envoy makes when time runs out (``local_replies``), as JSON.
 
+The first attempt is most requests' only one, and costs the script next to nothing: arrival notes it beside its plan
+(``extproc.server.messages``), in the metadata's shape.
+
 Lua, because no other upstream filter can both write metadata and set headers; one script in the router and not one in
 each cluster, because every copy costs a Lua machine per thread.
 https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/lua_filter
@@ -18,11 +21,12 @@ from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import Lua
 from envoy_data_plane.envoy.extensions.filters.http.upstream_codec.v3 import UpstreamCodec
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
 
+from extproc.bootstrap.processor import ATTEMPTS_NAMESPACE
 from extproc.bootstrap.typed_config import packed
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, OUTCOME, TRAIL
 
-METADATA: Final = "kortex.attempts"
+METADATA: Final = ATTEMPTS_NAMESPACE
 TRIED: Final = "tried"
 """The attempts, each a ``backend``, ``outcome``, ``status`` and ``milliseconds``; the last one may still be open."""
 
@@ -30,8 +34,9 @@ _TIMEOUT: Final = Reason.TIMEOUT.value
 _RESET: Final = Reason.RESET.value
 _CLOCKS_DIFFER_MS: Final = 50
 
-# `tried` holds one table per attempt and `open` is when the last of them began, in milliseconds; it is nil when that
-# one has ended. An attempt that is still open when Envoy gives up has run out of time.
+# `tried` holds one table per attempt; the one that is under way has no `milliseconds` yet. `open` is when it began, in
+# milliseconds; the first one began when the request arrived. An attempt that is still under way when Envoy gives up has
+# run out of time.
 _SCRIPT: Final = f"""\
 local METADATA = "{METADATA}"
 
@@ -52,25 +57,28 @@ local function close(attempt, milliseconds, headers)
   if milliseconds + {_CLOCKS_DIFFER_MS} < limit then attempt["outcome"] = "{_RESET}" end
 end
 
+local function arrived(headers)
+  return tonumber(string.match(headers:get("{ASSIGNMENT}") or "", '"arrived_ms":(%d+)')) or 0
+end
+
 local function remember(metadata, tried, open)
   metadata:set(METADATA, "state", {{ {TRIED} = tried, open = open }})
 end
 
 function envoy_on_request(handle)
-  local headers, metadata = handle:headers(), handle:streamInfo():dynamicMetadata()
-  local now = tonumber(handle:timestamp())
-  local state = (metadata:get(METADATA) or {{}})["state"]
-  local tried = state and state["{TRIED}"] or {{}}
-  if state then
-    if state["open"] then close(tried[#tried], now - state["open"], headers) end
-    local trail = {{}}
-    for index, attempt in ipairs(tried) do
-      local status = attempt["status"]
-      trail[index] = attempt["backend"] .. "=" .. attempt["outcome"] .. ";"
-        .. (status and string.format("%d", status) or "") .. ";" .. string.format("%d", attempt["milliseconds"])
-    end
-    headers:replace("{TRAIL}", table.concat(trail, ", "))
+  local headers = handle:headers()
+  if headers:get("{ENVOY_ATTEMPT_COUNT}") == "1" then return end
+  local metadata, now = handle:streamInfo():dynamicMetadata(), tonumber(handle:timestamp())
+  local state = metadata:get(METADATA)["state"]
+  local tried, trail = state["{TRIED}"], {{}}
+  local last = tried[#tried]
+  if not last["milliseconds"] then close(last, now - (state["open"] or arrived(headers)), headers) end
+  for index, attempt in ipairs(tried) do
+    local status = attempt["status"]
+    trail[index] = attempt["backend"] .. "=" .. attempt["outcome"] .. ";"
+      .. (status and string.format("%d", status) or "") .. ";" .. string.format("%d", attempt["milliseconds"])
   end
+  headers:replace("{TRAIL}", table.concat(trail, ", "))
   tried[#tried + 1] = {{ backend = planned(headers), outcome = "{_TIMEOUT}" }}
   remember(metadata, tried, now)
 end

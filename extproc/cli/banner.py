@@ -99,7 +99,7 @@ def _model_to_try(snapshot: Snapshot) -> tuple[str, Operation] | None:
         (model, operation, route.targets[0].provider.answer is None)
         for model, route in snapshot.exact.items()
         for operation in Operation
-        if route.offering(operation)
+        if route.offering(operation, model)
     ]
     best = min(named, key=lambda candidate: candidate[2], default=None)
     return None if best is None else best[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 
 import typer
 
@@ -13,6 +14,7 @@ def version() -> None:
     """Say the versions of Kortex, Envoy and Python."""
     from extproc.bootstrap.process import EnvoyError, find_envoy
     from extproc.cli.envoy_binary import envoy_version
+    from extproc.metering.price_list import price_list
 
     try:
         envoy = envoy_version(find_envoy(None))
@@ -21,6 +23,7 @@ def version() -> None:
     typer.echo(f"kortex {extproc.__version__}")
     typer.echo(f"envoy {envoy}")
     typer.echo(f"python {platform.python_version()}")
+    typer.echo(f"prices {price_list(datetime.now(UTC).date())}")
 
 
 def show_and_exit(asked: bool) -> None:

@@ -50,10 +50,10 @@ class Gateway(Model):
     """Defaults for every route."""
     timeouts: Timeouts = Timeouts()
     """Defaults for every route."""
-    unpriced: Unpriced = "allow"
-    """What becomes of calls for a model whose price nobody knows: `allow`, `reject`, or a price for all of them."""
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     """Defaults for every backend."""
+    unpriced: Unpriced = "allow"
+    """What becomes of calls for a model whose price nobody knows: `allow`, `reject`, or a price for all of them."""
     access_log: bool = True
     """One JSON line per attempt on standard output."""
     explain: Literal["off", "all", "tagged"] = "tagged"

@@ -183,6 +183,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Plan
         reason=decision.reason,
         explain=headers.get(EXPLAIN) == "1" and may_explain(facts.caller, snapshot.config.gateway),
         input_tokens=rough_input(facts.fields, call.operation, decision.targets[0].model(facts.upstream_model)),
+        base64=call.base64,
     )
     return Planned(
         targets=tuple(target.name for target in decision.targets),

@@ -41,6 +41,8 @@ class Assignment:
     """See ``extproc.openai.tool_call_id``."""
     input_tokens: int | None = None
     """The prompt's tokens as arrival estimates them, for attempts of which nobody will tell; None where it did not."""
+    base64: bool = False
+    """See ``extproc.openai.call``."""
     caller: Caller = ANONYMOUS
     rule: str | None = None
     """The route's rule that matched; None where its default backend was chosen."""
@@ -74,6 +76,7 @@ class Assignment:
             stream=self.stream,
             include_usage=self.include_usage,
             carries=self.carries,
+            base64=self.base64,
             created=self.arrived_ms // 1_000,
         )
 

@@ -94,10 +94,12 @@ class Attempt:
         if request.dropped and self.assignment.strict:
             message = f"The backend '{self.target.backend}' lacks {', '.join(request.dropped)}."
             raise UnsupportedFeature(message, param=request.dropped[0])
+        own = {name for name, _ in request.headers}
+        accepted = "text/event-stream" if call.stream else "application/json"
         fields = [
             (":path", self.target.provider.path(settings, call, self.model)),
             (":authority", self.target.authority),
-            ("accept", "text/event-stream" if call.stream else "application/json"),
+            *(() if "accept" in own else (("accept", accepted),)),
             ("accept-encoding", "identity"),
             ("content-type", "application/json"),
             (ENVOY_MAX_RETRIES, str(self.assignment.retries)),
@@ -125,7 +127,7 @@ def _joined(*fields: tuple[str, str]) -> list[tuple[str, str]]:
 def begin_attempt(headers: Headers, target: Target, *, started: float) -> Attempt:
     """Read what arrival and the attempts before have left. Raises InternalError."""
     assignment = read_assignment(headers.get(ASSIGNMENT))
-    translator = target.provider.translator(assignment.operation)
+    translator = target.translator(assignment.operation, assignment.model)
     if translator is None:
         message = f"The backend '{target.backend}' was planned for an operation it does not have."
         raise InternalError(message)

@@ -251,4 +251,6 @@ def _attempt(target: Target, planned: Planned, headers: Headers, body: bytes, nu
 
 def _without_secret(target: Target) -> Target:
     """A credential is only a word in its place: the real one is not read."""
-    return replace(target, credential=lambda: None if target.settings.api_key is None else _HIDDEN)
+    token = target.provider.token
+    has_one = target.settings.api_key is not None or (token is not None and token(target.settings) is not None)
+    return replace(target, credential=lambda: _HIDDEN if has_one else None)

@@ -14,9 +14,10 @@ from extproc.exchange.failure import broken, broken_stream, final_error, local_f
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.trail import ANSWERED, write_outcome, write_trail
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
-from extproc.framing.base import FramingError
+from extproc.framing.base import Framer, FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
-from extproc.framing.sse import SseFramer
+from extproc.framing.event_stream import CONTENT_TYPE, EventStreamFramer
+from extproc.framing.sse import Event, SseFramer
 from extproc.headers import (
     ATTEMPTS,
     BACKEND,
@@ -108,10 +109,10 @@ class Reply:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._call = attempt.assignment.call(b"{}")
+        self._call = replace(attempt.assignment.call(b"{}"), upstream_model=attempt.model)
         self._head = Headers()
         self._decoder: Decoder | None = None
-        self._framer: SseFramer | None = None
+        self._framer: Framer[Event] | None = None
         self._stream: StreamTranslator | None = None
         self._chunks: list[bytes] = []
         self._size = 0
@@ -129,13 +130,14 @@ class Reply:
     def headers(self, headers: Headers, *, end: bool, now: float) -> list[Step]:
         """The reply's headers; they are held."""
         self._head = headers
+        self._call = replace(self._call, reply_id=self._request_id or "")
         try:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
         except DecodingError as error:
             return self._fail(GarbledReply(str(error)), now)
         if self._call.stream and _OK <= self._status < _FIRST_FAILURE and not self._is_json:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=None)
-            self._framer = SseFramer(limit=_LONGEST_EVENT)
+            self._framer = self._suitable_framer()
             self._stream = self._attempt.translator.stream(self._call)
             self._stream.state.beside_usage = beside_usage(self._attempt, self._stream.state)
         return self.body(b"", end=True, now=now) if end else []
@@ -221,6 +223,15 @@ class Reply:
         return self._head.get("content-type", "").lower().startswith("application/json")
 
     @property
+    def _is_event_stream(self) -> bool:
+        return self._head.get("content-type", "").lower().startswith(CONTENT_TYPE)
+
+    def _suitable_framer(self) -> Framer[Event]:
+        """By what the provider says it sends: what it was asked for is the dialect's business."""
+        framer = EventStreamFramer if self._is_event_stream else SseFramer
+        return framer(limit=_LONGEST_EVENT)
+
+    @property
     def _served_model(self) -> str | None:
         return self._model if self._stream is None else self._stream.state.model
 
@@ -250,7 +261,7 @@ class Reply:
         return [head, Body(data=answer.body, end=True)]
 
     def _stream_body(
-        self, stream: StreamTranslator, framer: SseFramer, plain: bytes, *, end: bool, now: float
+        self, stream: StreamTranslator, framer: Framer[Event], plain: bytes, *, end: bool, now: float
     ) -> list[Step]:
         out: list[bytes] = []
         try:
@@ -281,7 +292,9 @@ class Reply:
         self._released = True
         self.first_event_at = now
         held, self._held = self._held, b""
-        return [self._answer_head(()), *([Body(data=held, end=False)] if held else [])]
+        # Whatever its framing was at the provider, the client's stream is server-sent events.
+        rewritten = (("content-type", "text/event-stream"),) if self._is_event_stream else ()
+        return [self._answer_head(rewritten), *([Body(data=held, end=False)] if held else [])]
 
     def _finish(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
         steps = self._release(stream, data, now)
@@ -305,13 +318,12 @@ class Reply:
         attempts = (*self._attempt.before, summary)
         shown = error if moves_on else final_error(error, attempts)
         body = error_body(shown, attempts)
-        bill = self._failed(verdict.reason, told=reason is None)
         self._conclude(
             now,
             status=shown.status,
             verdict=verdict,
             final=not moves_on,
-            bill=bill,
+            bill=self._failed(verdict.reason, told=reason is None),
             retry_after=error.retry_after,
         )
         fields = [
@@ -343,8 +355,12 @@ class Reply:
 
     def _own_headers(self) -> tuple[tuple[str, str], ...]:
         own = own_headers(self._attempt)
-        request_id = next((self._head[name] for name in _REQUEST_ID_NAMES if name in self._head), None)
+        request_id = self._request_id
         return own if request_id is None else (*own, (UPSTREAM_REQUEST_ID, request_id))
+
+    @property
+    def _request_id(self) -> str | None:
+        return next((self._head[name] for name in _REQUEST_ID_NAMES if name in self._head), None)
 
     def _summary(self, now: float, verdict: Verdict | None) -> AttemptSummary:
         return AttemptSummary(

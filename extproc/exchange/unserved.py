@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.errors import ClientError, ContextTooSmall, RefusedByRule, UnsupportedFeature
+from extproc.errors import ClientError, ContextTooSmall, ModelUnpriced, RefusedByRule, UnsupportedFeature
 from extproc.routing.decision import Decision
 from extproc.routing.eligible import Cause
 from extproc.routing.facts import Facts
@@ -20,6 +20,10 @@ def refuse_unserved(decision: Decision, facts: Facts) -> ClientError:
         backends = ", ".join(backend for backend, _ in left_out)
         message = f"No backend of the model '{asked}' offers {facts.call.operation.value} (tried: {backends})."
         return UnsupportedFeature(message, param="model")
+    if causes == {Cause.UNPRICED}:
+        backends = ", ".join(backend for backend, _ in left_out)
+        message = f"The model '{asked}' has no known price at {backends}, and this gateway does not serve such models."
+        return ModelUnpriced(message, param="model")
     reasons = "; ".join(f"{backend} {excluded.reason}" for backend, excluded in left_out if excluded is not None)
     message = f"No backend of the model '{asked}' can serve all of this request: {reasons}."
     kind = ContextTooSmall if causes - {Cause.DRAINED} == {Cause.WINDOW} else UnsupportedFeature

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from extproc.config.backends import Backend
 from extproc.errors import ClientError, KortexError, UnsupportedFeature, UpstreamError
 from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt
-from extproc.exchange.bill import bill_reply
+from extproc.exchange.bill import beside_usage, bill_reply
 from extproc.exchange.failure import broken, final_error
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.reply import own_headers
 from extproc.exchange.trail import write_outcome
 from extproc.exchange.verdict import Reason, Verdict, judge_reason
+from extproc.framing.sse import SseFramer
 from extproc.headers import FAILOVER, OUTCOME
 from extproc.openai.error_body import AttemptSummary, error_body
 
@@ -39,6 +40,8 @@ def answer_embedded(attempt: Attempt, body: bytes, *, now: float) -> WithoutProv
     stream = attempt.assignment.stream
     content_type = _EVENT_STREAM if stream else _JSON
     bill = bill_reply(attempt, reply)
+    if stream and attempt.assignment.include_usage:
+        reply = replace(reply, body=_with_cost(attempt, reply.body))
     told = () if stream else bill.headers
     return WithoutProvider(
         answer=Answer(status=200, body=reply.body, headers=(content_type, *told, *own_headers(attempt))),
@@ -47,6 +50,13 @@ def answer_embedded(attempt: Attempt, body: bytes, *, now: float) -> WithoutProv
             attempt, now=now, status=200, final=True, bill=bill, served_model=reply.model, first_event_at=now
         ),
     )
+
+
+def _with_cost(attempt: Attempt, events: bytes) -> bytes:
+    """A whole stream as the client would have it from a provider that speaks OpenAI's format: with what it costs."""
+    stream = attempt.translator.stream(attempt.assignment.call(b"{}"))
+    stream.state.beside_usage = beside_usage(attempt, stream.state)
+    return b"".join(map(stream.event, SseFramer(limit=len(events)).feed(events)))
 
 
 def refuse_too_small(attempt: Attempt, backends: Mapping[str, Backend], *, now: float) -> WithoutProvider | None:

@@ -36,13 +36,15 @@ class Event:
     """One block of the stream, up to and including its blank line.
 
     ``raw`` is its bytes; ``data`` its data lines joined by LF, empty when it has none; ``event`` its type, None when
-    absent or empty; ``truncated`` says that the stream ended before its blank line.
+    absent or empty; ``truncated`` says that the stream ended before its blank line. ``failed`` says that the framing
+    itself marks it as an error, which only ``framing.event_stream`` knows.
     """
 
     raw: bytes
     data: bytes
     event: bytes | None = None
     truncated: bool = False
+    failed: bool = False
 
 
 class SseFramer:

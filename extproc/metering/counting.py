@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from extproc.metering.families import Family, family_of
 from extproc.metering.vocabularies import Vocabulary, vocabulary
 
-_SAMPLES: Final = 16
+_SAMPLES: Final = 128
 _WIDEST_CHARACTER: Final = 4
 """Bytes of UTF-8."""
 _SHORTEST_PIECE: Final = 1_024

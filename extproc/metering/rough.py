@@ -1,6 +1,6 @@
-"""Tokens by the kinds of a text's characters, at a gigabyte a second: how OpenAI's o200k_base counts, within a fifth.
+"""Tokens by the kinds of a text's characters, at a gigabyte a second: about how OpenAI's o200k_base counts.
 
-Fitted by least squares to prose in ten languages, source code, JSON, Markdown and logs; README.md has the table.
+Fitted by least squares to prose in ten languages, source code, JSON, Markdown and logs; README.md has the errors.
 """
 
 from __future__ import annotations

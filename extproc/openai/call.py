@@ -48,8 +48,14 @@ class Call:
     include_usage: bool = False
     carries: bool = False
     """Whether an id in it holds something for a provider: see ``extproc.openai.tool_call_id``."""
+    base64: bool = False
+    """Whether embeddings are to come as base64 of their floats."""
     created: int = 0
     """Unix seconds at which it arrived: the date of replies of providers that give none."""
+    upstream_model: str = ""
+    """The provider's name for the model, once a provider is asked."""
+    reply_id: str = ""
+    """The provider's id of the request, once it replies: for formats whose replies have no id of their own."""
 
     def fields(self) -> dict[str, Any]:
         """The body, parsed anew at every call: a translator that needs the values asks once. Raises InvalidRequest."""
@@ -101,6 +107,7 @@ def read_call(operation: Operation, body: bytes) -> tuple[Call, dict[str, Any]]:
         stream=bool(stream),
         include_usage=_include_usage(fields, stream=bool(stream)),
         carries=MARK.encode() in body,
+        base64=operation is Operation.EMBEDDINGS and fields.get("encoding_format") == "base64",
     )
     return call, fields
 

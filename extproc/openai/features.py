@@ -54,7 +54,8 @@ def used_features(fields: Mapping[str, Any]) -> frozenset[str]:
 
     Top-level fields by their name; of those with kinds also the kind, as in ``response_format.json_schema``,
     ``tools.custom``, ``tools.strict`` and ``tool_choice.required``; content by ``content.image_url`` (an address),
-    ``content.image_data``, ``content.input_audio``, ``content.file_data``, ``content.file_id`` and so on; and
+    ``content.image_s3`` (one in Amazon S3), ``content.image_data``,
+    ``content.input_audio``, ``content.file_data``, ``content.file_id`` and so on; and
     ``content.detail`` (of an image), ``messages.name``, ``messages.cache_control``, ``tool_messages``.
     """
     return frozenset((*_top_level(fields), *_tools(fields), *_messages(fields.get("messages"))))
@@ -110,7 +111,8 @@ def _part(part: Mapping[str, Any]) -> Iterator[str]:
         url = image.get("url") if isinstance(image, dict) else image
         if isinstance(image, dict) and image.get("detail") not in (None, "auto"):
             yield "content.detail"
-        yield "content.image_data" if str(url).startswith("data:") else "content.image_url"
+        scheme = str(url).partition(":")[0]
+        yield {"data": "content.image_data", "s3": "content.image_s3"}.get(scheme, "content.image_url")
     elif kind == "file":
         file = part.get("file")
         yield "content.file_id" if isinstance(file, dict) and file.get("file_id") else "content.file_data"

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0e\x65xt_proc.proto\x12\x0fkortex.ext_proc\x1a\x19google/protobuf/any.proto\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\":\n\tHeaderMap\x12-\n\x07headers\x18\x01 \x03(\x0b\x32\x1c.kortex.ext_proc.HeaderValue\"\x82\x02\n\x11HeaderValueOption\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.kortex.ext_proc.HeaderValue\x12\x46\n\rappend_action\x18\x03 \x01(\x0e\x32/.kortex.ext_proc.HeaderValueOption.AppendAction\"w\n\x0c\x41ppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"Q\n\x0bHttpHeaders\x12+\n\x07headers\x18\x01 \x01(\x0b\x32\x1a.kortex.ext_proc.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"<\n\x0cHttpTrailers\x12,\n\x08trailers\x18\x01 \x01(\x0b\x32\x1a.kortex.ext_proc.HeaderMap\"\xef\x02\n\x11ProcessingRequest\x12\x37\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1c.kortex.ext_proc.HttpHeadersH\x00\x12\x38\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1c.kortex.ext_proc.HttpHeadersH\x00\x12\x31\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x19.kortex.ext_proc.HttpBodyH\x00\x12\x32\n\rresponse_body\x18\x05 \x01(\x0b\x32\x19.kortex.ext_proc.HttpBodyH\x00\x12\x39\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x1d.kortex.ext_proc.HttpTrailersH\x00\x12:\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x1d.kortex.ext_proc.HttpTrailersH\x00\x42\t\n\x07request\"a\n\x0eHeaderMutation\x12\x37\n\x0bset_headers\x18\x01 \x03(\x0b\x32\".kortex.ext_proc.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\";\n\x14StreamedBodyResponse\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"\x84\x01\n\x0c\x42odyMutation\x12\x0e\n\x04\x62ody\x18\x01 \x01(\x0cH\x00\x12\x14\n\nclear_body\x18\x02 \x01(\x08H\x00\x12\x42\n\x11streamed_response\x18\x03 \x01(\x0b\x32%.kortex.ext_proc.StreamedBodyResponseH\x00\x42\n\n\x08mutation\"\x9b\x01\n\x0e\x43ommonResponse\x12\x38\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1f.kortex.ext_proc.HeaderMutation\x12\x34\n\rbody_mutation\x18\x03 \x01(\x0b\x32\x1d.kortex.ext_proc.BodyMutation\x12\x19\n\x11\x63lear_route_cache\x18\x05 \x01(\x08\"D\n\x0fHeadersResponse\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1f.kortex.ext_proc.CommonResponse\"A\n\x0c\x42odyResponse\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1f.kortex.ext_proc.CommonResponse\"L\n\x10TrailersResponse\x12\x38\n\x0fheader_mutation\x18\x01 \x01(\x0b\x32\x1f.kortex.ext_proc.HeaderMutation\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x91\x01\n\x11ImmediateResponse\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.kortex.ext_proc.HttpStatus\x12\x30\n\x07headers\x18\x02 \x01(\x0b\x32\x1f.kortex.ext_proc.HeaderMutation\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x05 \x01(\t\"\xf4\x04\n\x0eProcessingMode\x12K\n\x13request_header_mode\x18\x01 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\x12L\n\x14response_header_mode\x18\x02 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\x12G\n\x11request_body_mode\x18\x03 \x01(\x0e\x32,.kortex.ext_proc.ProcessingMode.BodySendMode\x12H\n\x12response_body_mode\x18\x04 \x01(\x0e\x32,.kortex.ext_proc.ProcessingMode.BodySendMode\x12L\n\x14request_trailer_mode\x18\x05 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\x12M\n\x15response_trailer_mode\x18\x06 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\"1\n\x0eHeaderSendMode\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x08\n\x04SEND\x10\x01\x12\x08\n\x04SKIP\x10\x02\"d\n\x0c\x42odySendMode\x12\x08\n\x04NONE\x10\x00\x12\x0c\n\x08STREAMED\x10\x01\x12\x0c\n\x08\x42UFFERED\x10\x02\x12\x14\n\x10\x42UFFERED_PARTIAL\x10\x03\x12\x18\n\x14\x46ULL_DUPLEX_STREAMED\x10\x04\"\xb5\x05\n\x12ProcessingResponse\x12;\n\x0frequest_headers\x18\x01 \x01(\x0b\x32 .kortex.ext_proc.HeadersResponseH\x00\x12<\n\x10response_headers\x18\x02 \x01(\x0b\x32 .kortex.ext_proc.HeadersResponseH\x00\x12\x35\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x1d.kortex.ext_proc.BodyResponseH\x00\x12\x36\n\rresponse_body\x18\x04 \x01(\x0b\x32\x1d.kortex.ext_proc.BodyResponseH\x00\x12=\n\x10request_trailers\x18\x05 \x01(\x0b\x32!.kortex.ext_proc.TrailersResponseH\x00\x12>\n\x11response_trailers\x18\x06 \x01(\x0b\x32!.kortex.ext_proc.TrailersResponseH\x00\x12@\n\x12immediate_response\x18\x07 \x01(\x0b\x32\".kortex.ext_proc.ImmediateResponseH\x00\x12\x36\n\rmode_override\x18\t \x01(\x0b\x32\x1f.kortex.ext_proc.ProcessingMode\x12]\n\x16typed_dynamic_metadata\x18\r \x03(\x0b\x32=.kortex.ext_proc.ProcessingResponse.TypedDynamicMetadataEntry\x1aQ\n\x19TypedDynamicMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\x42\n\n\x08responseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0e\x65xt_proc.proto\x12\x0fkortex.ext_proc\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\":\n\tHeaderMap\x12-\n\x07headers\x18\x01 \x03(\x0b\x32\x1c.kortex.ext_proc.HeaderValue\"\x82\x02\n\x11HeaderValueOption\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.kortex.ext_proc.HeaderValue\x12\x46\n\rappend_action\x18\x03 \x01(\x0e\x32/.kortex.ext_proc.HeaderValueOption.AppendAction\"w\n\x0c\x41ppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"Q\n\x0bHttpHeaders\x12+\n\x07headers\x18\x01 \x01(\x0b\x32\x1a.kortex.ext_proc.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"<\n\x0cHttpTrailers\x12,\n\x08trailers\x18\x01 \x01(\x0b\x32\x1a.kortex.ext_proc.HeaderMap\"\xef\x02\n\x11ProcessingRequest\x12\x37\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1c.kortex.ext_proc.HttpHeadersH\x00\x12\x38\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1c.kortex.ext_proc.HttpHeadersH\x00\x12\x31\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x19.kortex.ext_proc.HttpBodyH\x00\x12\x32\n\rresponse_body\x18\x05 \x01(\x0b\x32\x19.kortex.ext_proc.HttpBodyH\x00\x12\x39\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x1d.kortex.ext_proc.HttpTrailersH\x00\x12:\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x1d.kortex.ext_proc.HttpTrailersH\x00\x42\t\n\x07request\"a\n\x0eHeaderMutation\x12\x37\n\x0bset_headers\x18\x01 \x03(\x0b\x32\".kortex.ext_proc.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\";\n\x14StreamedBodyResponse\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"\x84\x01\n\x0c\x42odyMutation\x12\x0e\n\x04\x62ody\x18\x01 \x01(\x0cH\x00\x12\x14\n\nclear_body\x18\x02 \x01(\x08H\x00\x12\x42\n\x11streamed_response\x18\x03 \x01(\x0b\x32%.kortex.ext_proc.StreamedBodyResponseH\x00\x42\n\n\x08mutation\"\x9b\x01\n\x0e\x43ommonResponse\x12\x38\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1f.kortex.ext_proc.HeaderMutation\x12\x34\n\rbody_mutation\x18\x03 \x01(\x0b\x32\x1d.kortex.ext_proc.BodyMutation\x12\x19\n\x11\x63lear_route_cache\x18\x05 \x01(\x08\"D\n\x0fHeadersResponse\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1f.kortex.ext_proc.CommonResponse\"A\n\x0c\x42odyResponse\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1f.kortex.ext_proc.CommonResponse\"L\n\x10TrailersResponse\x12\x38\n\x0fheader_mutation\x18\x01 \x01(\x0b\x32\x1f.kortex.ext_proc.HeaderMutation\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x91\x01\n\x11ImmediateResponse\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.kortex.ext_proc.HttpStatus\x12\x30\n\x07headers\x18\x02 \x01(\x0b\x32\x1f.kortex.ext_proc.HeaderMutation\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x05 \x01(\t\"\xf4\x04\n\x0eProcessingMode\x12K\n\x13request_header_mode\x18\x01 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\x12L\n\x14response_header_mode\x18\x02 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\x12G\n\x11request_body_mode\x18\x03 \x01(\x0e\x32,.kortex.ext_proc.ProcessingMode.BodySendMode\x12H\n\x12response_body_mode\x18\x04 \x01(\x0e\x32,.kortex.ext_proc.ProcessingMode.BodySendMode\x12L\n\x14request_trailer_mode\x18\x05 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\x12M\n\x15response_trailer_mode\x18\x06 \x01(\x0e\x32..kortex.ext_proc.ProcessingMode.HeaderSendMode\"1\n\x0eHeaderSendMode\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x08\n\x04SEND\x10\x01\x12\x08\n\x04SKIP\x10\x02\"d\n\x0c\x42odySendMode\x12\x08\n\x04NONE\x10\x00\x12\x0c\n\x08STREAMED\x10\x01\x12\x0c\n\x08\x42UFFERED\x10\x02\x12\x14\n\x10\x42UFFERED_PARTIAL\x10\x03\x12\x18\n\x14\x46ULL_DUPLEX_STREAMED\x10\x04\"\xe8\x05\n\x12ProcessingResponse\x12;\n\x0frequest_headers\x18\x01 \x01(\x0b\x32 .kortex.ext_proc.HeadersResponseH\x00\x12<\n\x10response_headers\x18\x02 \x01(\x0b\x32 .kortex.ext_proc.HeadersResponseH\x00\x12\x35\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x1d.kortex.ext_proc.BodyResponseH\x00\x12\x36\n\rresponse_body\x18\x04 \x01(\x0b\x32\x1d.kortex.ext_proc.BodyResponseH\x00\x12=\n\x10request_trailers\x18\x05 \x01(\x0b\x32!.kortex.ext_proc.TrailersResponseH\x00\x12>\n\x11response_trailers\x18\x06 \x01(\x0b\x32!.kortex.ext_proc.TrailersResponseH\x00\x12@\n\x12immediate_response\x18\x07 \x01(\x0b\x32\".kortex.ext_proc.ImmediateResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\rmode_override\x18\t \x01(\x0b\x32\x1f.kortex.ext_proc.ProcessingMode\x12]\n\x16typed_dynamic_metadata\x18\r \x03(\x0b\x32=.kortex.ext_proc.ProcessingResponse.TypedDynamicMetadataEntry\x1aQ\n\x19TypedDynamicMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\x42\n\n\x08responseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,48 +35,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROCESSINGRESPONSE_TYPEDDYNAMICMETADATAENTRY']._loaded_options = None
   _globals['_PROCESSINGRESPONSE_TYPEDDYNAMICMETADATAENTRY']._serialized_options = b'8\001'
-  _globals['_HEADERVALUE']._serialized_start=62
-  _globals['_HEADERVALUE']._serialized_end=122
-  _globals['_HEADERMAP']._serialized_start=124
-  _globals['_HEADERMAP']._serialized_end=182
-  _globals['_HEADERVALUEOPTION']._serialized_start=185
-  _globals['_HEADERVALUEOPTION']._serialized_end=443
-  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_start=324
-  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_end=443
-  _globals['_HTTPHEADERS']._serialized_start=445
-  _globals['_HTTPHEADERS']._serialized_end=526
-  _globals['_HTTPBODY']._serialized_start=528
-  _globals['_HTTPBODY']._serialized_end=575
-  _globals['_HTTPTRAILERS']._serialized_start=577
-  _globals['_HTTPTRAILERS']._serialized_end=637
-  _globals['_PROCESSINGREQUEST']._serialized_start=640
-  _globals['_PROCESSINGREQUEST']._serialized_end=1007
-  _globals['_HEADERMUTATION']._serialized_start=1009
-  _globals['_HEADERMUTATION']._serialized_end=1106
-  _globals['_STREAMEDBODYRESPONSE']._serialized_start=1108
-  _globals['_STREAMEDBODYRESPONSE']._serialized_end=1167
-  _globals['_BODYMUTATION']._serialized_start=1170
-  _globals['_BODYMUTATION']._serialized_end=1302
-  _globals['_COMMONRESPONSE']._serialized_start=1305
-  _globals['_COMMONRESPONSE']._serialized_end=1460
-  _globals['_HEADERSRESPONSE']._serialized_start=1462
-  _globals['_HEADERSRESPONSE']._serialized_end=1530
-  _globals['_BODYRESPONSE']._serialized_start=1532
-  _globals['_BODYRESPONSE']._serialized_end=1597
-  _globals['_TRAILERSRESPONSE']._serialized_start=1599
-  _globals['_TRAILERSRESPONSE']._serialized_end=1675
-  _globals['_HTTPSTATUS']._serialized_start=1677
-  _globals['_HTTPSTATUS']._serialized_end=1703
-  _globals['_IMMEDIATERESPONSE']._serialized_start=1706
-  _globals['_IMMEDIATERESPONSE']._serialized_end=1851
-  _globals['_PROCESSINGMODE']._serialized_start=1854
-  _globals['_PROCESSINGMODE']._serialized_end=2482
-  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_start=2331
-  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_end=2380
-  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_start=2382
-  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_end=2482
-  _globals['_PROCESSINGRESPONSE']._serialized_start=2485
-  _globals['_PROCESSINGRESPONSE']._serialized_end=3178
-  _globals['_PROCESSINGRESPONSE_TYPEDDYNAMICMETADATAENTRY']._serialized_start=3085
-  _globals['_PROCESSINGRESPONSE_TYPEDDYNAMICMETADATAENTRY']._serialized_end=3166
+  _globals['_HEADERVALUE']._serialized_start=92
+  _globals['_HEADERVALUE']._serialized_end=152
+  _globals['_HEADERMAP']._serialized_start=154
+  _globals['_HEADERMAP']._serialized_end=212
+  _globals['_HEADERVALUEOPTION']._serialized_start=215
+  _globals['_HEADERVALUEOPTION']._serialized_end=473
+  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_start=354
+  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_end=473
+  _globals['_HTTPHEADERS']._serialized_start=475
+  _globals['_HTTPHEADERS']._serialized_end=556
+  _globals['_HTTPBODY']._serialized_start=558
+  _globals['_HTTPBODY']._serialized_end=605
+  _globals['_HTTPTRAILERS']._serialized_start=607
+  _globals['_HTTPTRAILERS']._serialized_end=667
+  _globals['_PROCESSINGREQUEST']._serialized_start=670
+  _globals['_PROCESSINGREQUEST']._serialized_end=1037
+  _globals['_HEADERMUTATION']._serialized_start=1039
+  _globals['_HEADERMUTATION']._serialized_end=1136
+  _globals['_STREAMEDBODYRESPONSE']._serialized_start=1138
+  _globals['_STREAMEDBODYRESPONSE']._serialized_end=1197
+  _globals['_BODYMUTATION']._serialized_start=1200
+  _globals['_BODYMUTATION']._serialized_end=1332
+  _globals['_COMMONRESPONSE']._serialized_start=1335
+  _globals['_COMMONRESPONSE']._serialized_end=1490
+  _globals['_HEADERSRESPONSE']._serialized_start=1492
+  _globals['_HEADERSRESPONSE']._serialized_end=1560
+  _globals['_BODYRESPONSE']._serialized_start=1562
+  _globals['_BODYRESPONSE']._serialized_end=1627
+  _globals['_TRAILERSRESPONSE']._serialized_start=1629
+  _globals['_TRAILERSRESPONSE']._serialized_end=1705
+  _globals['_HTTPSTATUS']._serialized_start=1707
+  _globals['_HTTPSTATUS']._serialized_end=1733
+  _globals['_IMMEDIATERESPONSE']._serialized_start=1736
+  _globals['_IMMEDIATERESPONSE']._serialized_end=1881
+  _globals['_PROCESSINGMODE']._serialized_start=1884
+  _globals['_PROCESSINGMODE']._serialized_end=2512
+  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_start=2361
+  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_end=2410
+  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_start=2412
+  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_end=2512
+  _globals['_PROCESSINGRESPONSE']._serialized_start=2515
+  _globals['_PROCESSINGRESPONSE']._serialized_end=3259
+  _globals['_PROCESSINGRESPONSE_TYPEDDYNAMICMETADATAENTRY']._serialized_start=3166
+  _globals['_PROCESSINGRESPONSE_TYPEDDYNAMICMETADATAENTRY']._serialized_end=3247
 # @@protoc_insertion_point(module_scope)

@@ -8,17 +8,23 @@ from typing import Any, Final
 from extproc.config.backends import Backend
 from extproc.providers.anthropic import ANTHROPIC
 from extproc.providers.base import Provider
+from extproc.providers.bedrock import BEDROCK
 from extproc.providers.custom import CUSTOM
 from extproc.providers.demo import DEMO
+from extproc.providers.gemini import GEMINI
 from extproc.providers.kserve import KSERVE
 from extproc.providers.mistral import MISTRAL
 from extproc.providers.ollama import OLLAMA
 from extproc.providers.openai import OPENAI
+from extproc.providers.vertex import VERTEX
 from extproc.providers.vllm import VLLM
 
 _ALL: Final[tuple[Provider[Any], ...]] = (
     OPENAI,
     ANTHROPIC,
+    BEDROCK,
+    GEMINI,
+    VERTEX,
     MISTRAL,
     OLLAMA,
     VLLM,

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     OPERATION = "operation"
     FEATURE = "feature"
     WINDOW = "window"
+    UNPRICED = "unpriced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ DRAINED: Final = Exclusion(cause=Cause.DRAINED, reason="is drained: its weight i
 def exclusion(target: Target, facts: Facts, *, strict: bool) -> Exclusion | None:
     """Why the target cannot serve the call; None when it can. ``strict``: no parameter may be dropped either."""
     operation = facts.call.operation
-    translator = target.provider.translator(operation)
+    translator = target.translator(operation, facts.upstream_model)
     if translator is None:
         return Exclusion(cause=Cause.OPERATION, reason=f"has no {operation.value}", param="model")
     model = target.model(facts.upstream_model)
@@ -62,6 +63,8 @@ def exclusion(target: Target, facts: Facts, *, strict: bool) -> Exclusion | None
         lacks = lacks or [use for use in sorted(facts.uses) if getattr(known, _CAPABILITIES[use]) is False]
         if lacks:
             return Exclusion(cause=Cause.FEATURE, reason=f"lacks {', '.join(lacks)}", param=lacks[0])
+    if target.unpriced == "reject" and target.price(model, at=facts.arrived) is None:
+        return Exclusion(cause=Cause.UNPRICED, reason="has no known price for it", param="model")
     return _too_small(known, facts, model)
 
 

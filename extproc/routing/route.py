@@ -82,6 +82,7 @@ class CompiledRoute:
         """The model's name without the part that only this gateway's clients know."""
         return asked.removeprefix(self.strip_prefix) if self.strip_prefix else asked
 
-    def offering(self, operation: Operation) -> tuple[Target, ...]:
-        """The targets that have the operation."""
-        return tuple(target for target in self.targets if target.provider.translator(operation) is not None)
+    def offering(self, operation: Operation, asked: str) -> tuple[Target, ...]:
+        """The targets that have the operation for the model that a client asked for."""
+        model = self.upstream_name(asked)
+        return tuple(target for target in self.targets if target.translator(operation, model) is not None)

@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from extproc.config.backends import Backend
 from extproc.config.prices import Unpriced
+from extproc.dialects.base import Translator
 from extproc.metering.catalogue import ModelFacts, facts_for
 from extproc.metering.price import price_for
 from extproc.metering.rates import FREE, Price
+from extproc.openai.call import Operation
 from extproc.providers.base import Provider
 
 Credential = Callable[[], str | None]
@@ -37,9 +39,13 @@ class Target:
     unpriced: Unpriced = "allow"
     """What becomes of calls for a model without a price."""
 
-    def model(self, upstream_name: str) -> str:
-        """The provider's name for the model: the backend's own, else the client's without the route's prefix."""
-        return self.settings.model or upstream_name
+    def model(self, asked: str) -> str:
+        """The provider's name for the model that is asked for, without the route's prefix."""
+        return self.settings.model or asked
+
+    def translator(self, operation: Operation, asked: str) -> Translator | None:
+        """What writes the operation for that model; None where it cannot be had."""
+        return self.provider.translator(operation, self.settings, self.model(asked))
 
     def price(self, model: str, *, at: float, service_tier: str | None = None) -> Price | None:
         """What its answers by a model cost at a moment (Unix seconds); None when nobody knows."""

@@ -12,13 +12,14 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from extproc.config.load import ConfigError
+from extproc.credentials.store import TokenStore
 from extproc.server.board_link import BoardLink
 from extproc.server.control import Channel, Configure, Configured, Drain, Known, open_channel
 from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
 from extproc.server.recording import Recording
-from extproc.server.reload import Serving, build_snapshot
-from extproc.server.standard_output import write_line
+from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
+from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
@@ -34,6 +35,8 @@ class Child:
         self._link = BoardLink(board.post)
         self._serving: Serving | None = None
         self._worker: Worker | None = None
+        self._tokens = TokenStore()
+        self._output = StandardOutput()
 
     async def listen(self) -> None:
         """What the keeper of the board tells, until it is gone."""
@@ -56,19 +59,23 @@ class Child:
                 grace = message.grace if isinstance(message, Drain) else 0.0
                 await self._worker.drain()
                 await self._worker.stop(grace)
+                self._tokens.close()
+                self._output.flush()
                 return
 
     async def _configure(self, message: Configure) -> Configured:
         try:
-            snapshot = build_snapshot(message.text.encode(), number=message.number)
+            snapshot = build_snapshot(message.text.encode(), number=message.number, tokens=self._tokens)
         except ConfigError as error:
             return Configured(number=message.number, problem=str(error))
         log_to_standard_error(snapshot.config.gateway.log_level)
+        await self._tokens.take_up(token_requests(snapshot.targets.values()), within=FIRST_TOKEN_SECONDS)
         if self._serving is not None:
             self._serving.swap(snapshot, now=time.monotonic())
+            self._tokens.keep_only(token_requests(self._serving.targets.values()))
             return Configured(number=message.number)
         self._serving = Serving(snapshot)
-        access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
+        access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
         recording = Recording(Metrics(REGISTRY), access_log, self._link)
         worker = Worker(self._address, self._serving, recording, self._link)
         await worker.start()

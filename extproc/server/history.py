@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from extproc.exchange.snapshot import Snapshot
+from extproc.metering.price_list import price_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +59,6 @@ class History:
             "since": self._since,
             "reloads": {"accepted": self.accepted, "rejected": self.rejected},
             "lastError": None if refused is None else {"at": refused.at, "message": refused.problem},
+            "prices": str(price_list(datetime.now(UTC).date())),
             "config": self._snapshot.config.redacted(),
         }

@@ -14,6 +14,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from extproc.exchange.arrival import Answer, Planned
 from extproc.exchange.attempt import UpstreamHeaders
 from extproc.exchange.reply import Body, Head
+from extproc.exchange.verdict import Reason
 from extproc.headers import Headers
 from extproc.pb.ext_proc_pb2 import (
     HeaderMutation,
@@ -27,6 +28,7 @@ from extproc.pb.priority_group_pb2 import PriorityGroupsOverride
 
 SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
 PLAN_NAMESPACE: Final = "kortex.plan"
+ATTEMPTS_NAMESPACE: Final = "kortex.attempts"
 DETAILS_PREFIX: Final = "kortex_"
 """Begins the response code details of every reply of ours: Envoy's rewriting of local replies leaves those alone."""
 
@@ -87,14 +89,19 @@ def _set_headers(mutation: HeaderMutation, fields: Iterable[tuple[str, str | byt
 
 
 @lru_cache(maxsize=_KNOWN_PLANS)
-def _plan(targets: tuple[str, ...]) -> bytes:
+def _plan(targets: tuple[str, ...], first: str) -> bytes:
     """The part of the reply that is the same for every request with this plan; protobuf merges what is concatenated."""
     override = PriorityGroupsOverride()
     for name in targets:
         cluster = override.priority_groups.add(name=name).clusters.add(cluster_name=name)
         cluster.weight.value = 1
     plan = AnyMessage(type_url=_PLAN_TYPE, value=override.SerializeToString())
-    return _serialized(ProcessingResponse(typed_dynamic_metadata={PLAN_NAMESPACE: plan}))
+    response = ProcessingResponse(typed_dynamic_metadata={PLAN_NAMESPACE: plan})
+    # The first attempt, as extproc.bootstrap.trail_filter notes those that follow: if it is heard of no more, it has
+    # used up its time.
+    attempt = {"backend": first, "outcome": Reason.TIMEOUT.value}
+    response.dynamic_metadata.update({ATTEMPTS_NAMESPACE: {"state": {"tried": [attempt]}}})
+    return _serialized(response)
 
 
 def planned_reply(planned: Planned) -> bytes:
@@ -104,7 +111,7 @@ def planned_reply(planned: Planned) -> bytes:
     common.clear_route_cache = True
     _set_headers(common.header_mutation, planned.set_headers)
     common.header_mutation.remove_headers.extend(planned.remove_headers)
-    return _serialized(response) + _plan(planned.targets)
+    return _serialized(response) + _plan(planned.targets, planned.backends[0])
 
 
 def upstream_reply(upstream: UpstreamHeaders) -> bytes:

@@ -6,31 +6,44 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NoReturn
 
 from extproc.config.backends import Backend
 from extproc.config.load import ConfigError, Problem, load
 from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
+from extproc.credentials.store import TokenStore
+from extproc.errors import CredentialUnavailable
+from extproc.exchange.pricing import look_up_prices
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
+from extproc.providers.token_request import TokenRequest
 from extproc.routing.target import Credential, Target
 
 RETAINED_SECONDS: Final = 900.0
 """How long a replaced config's targets stay known: a request under way may still be moving along its old plan."""
 
 
-def build_snapshot(text: bytes, *, number: int) -> Snapshot:
-    """Everything that can be wrong with a config is found here. Raises ConfigError with all of it."""
+FIRST_TOKEN_SECONDS: Final = 5.0
+"""How long a config waits for the tokens that only it needs, before it serves without them."""
+
+
+def build_snapshot(text: bytes, *, number: int, tokens: TokenStore | None = None) -> Snapshot:
+    """Everything that can be wrong with a config is found here. Raises ConfigError with all of it.
+
+    Without ``tokens``, in a process that sends no requests, the credentials that are tokens cannot be read.
+    """
     with uncollected():
         loaded = load(text, SETTINGS)
-        return compile_snapshot(
+        snapshot = compile_snapshot(
             loaded.config,
             number=number,
             loaded_at=time.time(),
             providers=PROVIDERS,
-            credentials=_read_credentials(loaded.config.backends, os.environ),
+            credentials=_read_credentials(loaded.config.backends, os.environ, tokens),
         )
+    look_up_prices(snapshot)
+    return snapshot
 
 
 @contextlib.contextmanager
@@ -48,10 +61,27 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _read_credentials(backends: Mapping[str, Backend], environment: Mapping[str, str]) -> dict[str, Credential]:
+def token_requests(targets: Iterable[Target]) -> frozenset[TokenRequest]:
+    """The tokens that these targets need."""
+    wanted = (_token_request(target.settings) for target in targets)
+    return frozenset(request for request in wanted if request is not None)
+
+
+def _token_request(backend: Backend) -> TokenRequest | None:
+    token = PROVIDERS[backend.provider].token
+    return None if token is None else token(backend)
+
+
+def _read_credentials(
+    backends: Mapping[str, Backend], environment: Mapping[str, str], tokens: TokenStore | None
+) -> dict[str, Credential]:
     credentials: dict[str, Credential] = {}
     problems: list[Problem] = []
     for name, backend in backends.items():
+        request = _token_request(backend)
+        if request is not None:
+            credentials[name] = _elsewhere if tokens is None else tokens.credential(request)
+            continue
         if backend.api_key is None:
             credentials[name] = _none
             continue
@@ -62,6 +92,10 @@ def _read_credentials(backends: Mapping[str, Backend], environment: Mapping[str,
     if problems:
         raise ConfigError(tuple(problems))
     return credentials
+
+
+def _elsewhere() -> NoReturn:
+    raise CredentialUnavailable("The backend's tokens are kept by the workers.")
 
 
 def _none() -> None:

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from extproc.bootstrap.render import render_clusters, render_listeners
 from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
+from extproc.credentials.store import TokenStore
 from extproc.exchange.snapshot import Snapshot
 from extproc.server.board_keeper import BoardKeeper
 from extproc.server.board_link import BoardLink
@@ -21,8 +22,8 @@ from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
 from extproc.server.recording import Recording
-from extproc.server.reload import Serving, build_snapshot
-from extproc.server.standard_output import write_line
+from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
+from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
@@ -45,11 +46,13 @@ class Standalone:
     def __init__(
         self, address: str, text: bytes, *, xds_directory: Path | None = None, envoy_admin: str | None = None
     ) -> None:
-        snapshot = build_snapshot(text, number=1)
+        self._tokens = TokenStore()
+        snapshot = build_snapshot(text, number=1, tokens=self._tokens)
         self._serving = Serving(snapshot)
+        self._output = StandardOutput()
         self._xds_directory = xds_directory
         self._envoy_admin = envoy_admin
-        access_log = AccessLog(write_line) if snapshot.config.gateway.access_log else None
+        access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
         self.board = BoardKeeper(snapshot)
         self._background: list[asyncio.Task[None]] = []
         link = BoardLink(lambda seen: self.board.seen(0, seen))
@@ -77,6 +80,7 @@ class Standalone:
 
     async def start(self) -> str:
         """Returns where it listens. Raises RuntimeError when that cannot be had, OSError for files not written."""
+        await self._take_tokens(self.snapshot)
         await self._offer(self.snapshot)
         await self._worker.start()
         self._background = [asyncio.create_task(self.board.run())]
@@ -92,8 +96,9 @@ class Standalone:
             before = self.snapshot
             try:
                 self._offered += 1
-                snapshot = build_snapshot(text, number=self._offered)
+                snapshot = build_snapshot(text, number=self._offered, tokens=self._tokens)
                 check_fixed_at_start(before, snapshot)
+                await self._take_tokens(snapshot)
                 await self._offer(snapshot)
             except (ConfigError, FixedAtStart, OSError) as error:
                 _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)
@@ -101,6 +106,7 @@ class Standalone:
                 return
             self._serving.swap(snapshot, now=time.monotonic())
             self.board.configure(snapshot)
+            self._tokens.keep_only(token_requests(self._serving.targets.values()))
             self.history.accept(snapshot)
             _LOG.info("config reloaded, number %d is in force", snapshot.number)
 
@@ -121,6 +127,11 @@ class Standalone:
         for task in self._background:
             task.cancel()
         await self._worker.stop(0)
+        self._tokens.close()
+        self._output.flush()
+
+    async def _take_tokens(self, snapshot: Snapshot) -> None:
+        await self._tokens.take_up(token_requests(snapshot.targets.values()), within=FIRST_TOKEN_SECONDS)
 
     async def _offer(self, snapshot: Snapshot) -> None:
         """Clusters, then the listeners that use them; with the targets that a request under way may still need."""

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -128,17 +128,20 @@ def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes:
     variables = provider.environment
     if variables is None:
         return
-    switch = variables.url or variables.key
-    if switch is not None and not environment.get(switch, "").strip():
+    variables = _with_the_key_that_is_set(variables, environment)
+    if not _is_on(variables, environment):
         return
-    named = [name for name in (variables.key, variables.url, variables.base_url) if name]
-    given = [name for name in named if environment.get(name, "").strip()]
+    keys = {variable: key for key, variable in variables.settings}
+    named = [name for name in (variables.key, variables.url, variables.base_url, *variables.together, *keys) if name]
+    given = [name for name in dict.fromkeys(named) if environment.get(name, "").strip()]
     entry: dict[str, Any] = {"provider": provider.name}
     try:
         for name in given:
             if name == variables.key:
                 entry["apiKey"] = {"env": name}
-            else:
+            elif name in keys:
+                entry[keys[name]] = environment[name].strip()
+            elif name not in variables.together:
                 entry["url"] = complete_url(environment[name], _usual_url(provider))
         settings = provider.settings.model_validate(entry)
     except ValidationError as error:
@@ -155,10 +158,24 @@ def _switched_on(provider: Provider[Any], environment: Mapping[str, str], notes:
         )
 
 
+def _with_the_key_that_is_set(variables: Environment, environment: Mapping[str, str]) -> Environment:
+    first, other = (environment.get(name or "", "").strip() for name in (variables.key, variables.other_key))
+    return replace(variables, key=variables.other_key) if other and not first else variables
+
+
+def _is_on(variables: Environment, environment: Mapping[str, str]) -> bool:
+    switch = variables.url or variables.key
+    if switch is not None and environment.get(switch, "").strip():
+        return True
+    if variables.together:
+        return all(environment.get(name, "").strip() for name in variables.together)
+    return switch is None
+
+
 def _reason(error: ValidationError, variables: Environment) -> str:
     """Which variable is wrong, and how. Values are not repeated: there may be a key among them."""
     first = error.errors(include_input=False, include_url=False)[0]
-    names = {"url": variables.url or variables.base_url, "apiKey": variables.key}
+    names = {**dict(variables.settings), "url": variables.url or variables.base_url, "apiKey": variables.key}
     name = names.get(str(first["loc"][0])) if first["loc"] else None
     if first["type"] == "missing":
         return f"{name or first['loc'][0]} is not set"
@@ -208,7 +225,8 @@ def _routes(found: Iterable[_Found], listed: Mapping[str, tuple[str, ...]]) -> d
 
 
 def _can_list(found: _Found) -> bool:
-    return found.provider.answer is None and found.provider.translator(Operation.CHAT) is not None
+    chat = found.provider.translator(Operation.CHAT, found.settings, "")
+    return found.provider.answer is None and chat is not None and found.environment.lists
 
 
 async def _ask_all(
@@ -277,6 +295,9 @@ def _model_names(body: bytes) -> tuple[str, ...]:
             return tuple(filter(_is_name, ids))[:_MOST_NAMES]
         case {"data": None}:  # Ollama without a model
             return ()
+        case {"models": [*entries]}:  # Google's own list, where every name begins with "models/"
+            named = [str(entry.get("name")) for entry in entries if isinstance(entry, dict)]
+            return tuple(filter(_is_name, (name.removeprefix("models/") for name in named)))[:_MOST_NAMES]
     message = "no list of models"
     raise ValueError(message)
 
@@ -299,7 +320,7 @@ def _kind(error: Exception) -> str:
 
 def _alternatives() -> str:
     switches = [
-        provider.environment.url or provider.environment.key
+        provider.environment.url or provider.environment.key or " with ".join(provider.environment.together)
         for provider in PROVIDERS.values()
         if provider.environment is not None
     ]

@@ -8,6 +8,6 @@ byte of every reply is compared: a wrong status or body ends the run. All paths 
 whatever else the machine does falls on all of them alike. Of the rounds, medians are shown; what may be compared with
 another machine are the ratios.
 
-From the outside in: ``__main__`` → ``table`` → ``measure`` (rounds) → ``paths`` (what is started) → ``load`` and
-``streams`` (the clients) → ``provider`` → ``wire`` (the bytes).
+From the outside in: ``__main__`` → ``table`` → ``measure`` (rounds) and ``scaling`` → ``paths`` (what is started) →
+``load`` and ``streams`` (the clients) → ``provider`` → ``wire`` (the bytes).
 """

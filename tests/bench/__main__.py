@@ -18,7 +18,7 @@ from tests.bench.table import replace_between_marks, tables
 
 _THOROUGH = Plan(rounds=5, seconds=0.7, streams=2)
 _QUICK = Plan(rounds=1, seconds=0.3, streams=1)
-_WORKERS = (1, 2)
+_WORKERS = (1, 2, 4)
 
 
 def main() -> None:

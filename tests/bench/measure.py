@@ -9,11 +9,14 @@ from typing import Final
 from tests.bench import wire
 from tests.bench.cpu import cpu_seconds
 from tests.bench.load import load
-from tests.bench.paths import Path
+from tests.bench.paths import PASS_THROUGH, Path
+from tests.bench.scaling import Held, held_workers
 from tests.bench.streams import streams
 
 ONE: Final = 1
 MANY: Final = 16
+MOST_WORKERS: Final = 2
+"""With their CPUs to themselves; more of them are measured held only (``scaling``)."""
 _MILLI: Final = 1e3
 
 
@@ -55,15 +58,20 @@ class Shown:
     path: Path
     whole: dict[int, list[Whole]]
     streamed: dict[int, list[Streamed]]
+    held: list[Held]
 
 
 async def measure(paths: Sequence[Path], plan: Plan, tell: Callable[[str], None]) -> list[Shown]:
     """Raises WrongReply as soon as any path gives one."""
-    shown = [Shown(path=path, whole={ONE: [], MANY: []}, streamed={ONE: [], MANY: []}) for path in paths]
+    shown = [Shown(path=path, whole={ONE: [], MANY: []}, streamed={ONE: [], MANY: []}, held=[]) for path in paths]
     for number in range(1, plan.rounds + 1):
         tell(f"round {number} of {plan.rounds}")
         # Backwards every other time, so that no path always follows the same one.
         turn = shown if number % 2 else shown[::-1]
+        for each in turn:
+            if each.path.name == PASS_THROUGH:
+                each.held.append(await held_workers(each.path, seconds=2 * plan.seconds))
+        turn = [each for each in turn if each.path.workers <= MOST_WORKERS]
         for connections in (ONE, MANY):
             for each in turn:
                 each.whole[connections].append(await _whole(each.path, connections, plan.seconds))

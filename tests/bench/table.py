@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from tests.bench import wire
 from tests.bench.measure import MANY, ONE, Plan, Shown, Streamed
 from tests.bench.paths import ENVOY
+from tests.bench.scaling import CONNECTIONS, SHARE
 
 BEGIN: Final = "<!-- bench:begin -->"
 END: Final = "<!-- bench:end -->"
@@ -24,6 +25,7 @@ _STREAMED: Final = (
     *("Streams", "workers", "1 stream: first token (ms)", "added", "a chunk (ms)", "added"),
     *("16 streams: first token (ms)", "added", "a chunk p50, p99 (ms)", "added"),
 )
+_HELD: Final = ("Held workers", "workers", "requests/s", "to one worker's", "their CPU per request (ms)")
 _Round = TypeVar("_Round")
 
 
@@ -38,9 +40,15 @@ def tables(shown: Sequence[Shown], plan: Plan, envoy_version: str) -> str:
         "A chunk's time is from its write at the provider to its arrival at the client; each stream has one every "
         f"{wire.CHUNK_SECONDS * 1e3:.0f} ms. `added` is to Envoy alone."
     )
-    whole = _table(_WHOLE, (_whole_row(each, _envoy_alone(shown, each)) for each in shown))
-    streamed = _table(_STREAMED, (_stream_row(each, _envoy_alone(shown, each)) for each in shown))
-    return f"{where}\n\n{whole}\n\n{streamed}\n\n{how}"
+    scaling = (
+        f"Workers that are each held to {SHARE:.0%} of a CPU, so that the machine is not what limits them "
+        f"({CONNECTIONS} connections):"
+    )
+    free = [each for each in shown if each.whole[ONE]]
+    whole = _table(_WHOLE, (_whole_row(each, _envoy_alone(shown, each)) for each in free))
+    streamed = _table(_STREAMED, (_stream_row(each, _envoy_alone(shown, each)) for each in free))
+    held = _held_table([each for each in shown if each.held])
+    return f"{where}\n\n{whole}\n\n{streamed}\n\n{how}\n\n{scaling}\n\n{held}"
 
 
 def replace_between_marks(text: str, content: str, first: str = BEGIN, last: str = END) -> str:
@@ -89,6 +97,20 @@ def _stream_row(one: Shown, envoy: Shown | None) -> tuple[str, ...]:
         reads = (_chunk_p50,) if connections == ONE else (_chunk_p50, _chunk_p99)
         cells += [f"{_median(each.first for each in rounds):.2f}", first, _times(rounds, *reads), chunk]
     return tuple(cells)
+
+
+def _held_table(shown: Sequence[Shown]) -> str:
+    fewest = min(shown, key=lambda each: each.path.workers)
+    rows = (
+        (
+            *_name(each),
+            f"{_median(one.rate for one in each.held):,.0f}",
+            f"{_compared(each.held, fewest.held, lambda ours, its: ours.rate / its.rate):.1f} ×",
+            _or_nothing(one.worker_cpu for one in each.held),
+        )
+        for each in shown
+    )
+    return _table(_HELD, rows)
 
 
 def _chunk_p50(streamed: Streamed) -> float:

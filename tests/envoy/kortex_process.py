@@ -146,6 +146,10 @@ class KortexProcess:
         """Its lines so far."""
         return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
 
+    def logged(self, reply: httpx.Response) -> list[dict[str, Any]]:
+        """The access log's lines for one request, so far."""
+        return [line for line in self.access_log if line["request_id"] == reply.headers["x-request-id"]]
+
     def described(self) -> Any:
         """What ``/config`` says."""
         return self._admin("/config").json()

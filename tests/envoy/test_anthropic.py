@@ -18,6 +18,7 @@ from tests.fakes.anthropic_provider import FakeAnthropic
 
 MODEL = "claude-sonnet-4-5-20250929"
 CONFIG = """
+gateway: {{circuitBreaker: {{enabled: false}}}}
 backends:
   claude: {{provider: anthropic, url: "{claude}", model: claude-sonnet-4-5, apiKey: {{env: KEY_CLAUDE}}, beta: [one-1]}}
   other: {{provider: custom, url: "{other}", model: other-model, apiKey: {{env: KEY_OTHER}}}}

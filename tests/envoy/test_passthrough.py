@@ -309,9 +309,8 @@ def test_stream_shows_usage_when_the_client_asked(path: Path, operation: str, fi
 @pytest.mark.parametrize("fields", [{}, {"stream": True}, {"stream": True, "stream_options": WITH_USAGE}])
 def test_usage_is_read_however_it_comes(path: Path, fields: dict[str, Any]) -> None:
     """Cached and reasoning tokens too, also where the client is not shown them."""
-    logged = len(path.gateway.access_log)
-    path.call(NAMED, **fields)
-    line = path.gateway.until(lambda: path.gateway.access_log[logged:], "the attempt is logged")[0]
+    reply = path.call(NAMED, **fields)
+    line = path.gateway.until(lambda: path.gateway.logged(reply), "the attempt is logged")[0]
     told = orjson.loads(path.without_gateway())["usage"]
     assert line["input_tokens"] == told["prompt_tokens"]
     assert line["output_tokens"] == told["completion_tokens"]

@@ -43,8 +43,13 @@ backends:
   plain: {provider: ollama}
   ipv6: {provider: custom, url: "http://[::1]:9"}
   demo: {provider: demo}
+  aws: {provider: bedrock, region: us-east-1}
+  aws-profile: {provider: bedrock, region: eu-west-1, profile: team}
+  aws-file: {provider: bedrock, region: eu-west-1, credentialsFile: CA_FILE}
+  aws-key: {provider: bedrock, region: cn-north-1, apiKey: {env: KEY}}
 routes:
   all: {models: ["*"], defaultBackend: {name: named}, fallback: {backends: [numbered, private, plain, ipv6, demo]}}
+  aws: {models: [aws], defaultBackend: {name: aws}, fallback: {backends: [aws-profile, aws-file, aws-key]}}
   slow: {models: [slow], defaultBackend: {name: named}, retries: {backoff: 1m}, timeouts: {connect: 1h}}
 """
 DEMO: Final = """

@@ -68,12 +68,17 @@ def check_body(request: Recorded, version: str, signature: Any) -> Json:
         body = request.json
     except ValueError:
         raise invalid("The request body is not valid JSON") from None
-    unknown = sorted(set(body) - FIELDS)
-    if version != VERSIONS[0]:
-        unknown += [name for name in SAMPLING if name in body]
+    refused_fields = frozenset(SAMPLING) if version != VERSIONS[0] else frozenset()
+    check_document(body, FIELDS - refused_fields, ("model", "max_tokens", "messages"), signature)
+    return body
+
+
+def check_document(body: Json, known: frozenset[str], required: tuple[str, ...], signature: Any) -> None:
+    """The same for a body that another host has taken from its envelope. Refused with 400."""
+    unknown = sorted(set(body) - known)
     if unknown:
         raise invalid(f"{unknown[0]}: Extra inputs are not permitted")
-    for name in ("model", "max_tokens", "messages"):
+    for name in required:
         if name not in body:
             raise invalid(f"{name}: Field required")
     if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
@@ -81,7 +86,6 @@ def check_body(request: Recorded, version: str, signature: Any) -> Json:
     _check_tools(body)
     _check_messages(body)
     _check_thinking(body, signature)
-    return body
 
 
 def _check_tools(body: Json) -> None:

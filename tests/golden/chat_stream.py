@@ -22,6 +22,7 @@ def put_together(stream: bytes) -> dict[str, Any]:
     whole = {name: chunks[0][name] for name in ("id", "created", "model")}
     message: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
     finish = None
+    tokens: list[Any] = []
     for position, chunk in enumerate(chunks):
         assert {name: chunk[name] for name in whole} == whole, "id, date and model are the same in every chunk"
         assert chunk["object"] == "chat.completion.chunk"
@@ -32,12 +33,14 @@ def put_together(stream: bytes) -> dict[str, Any]:
         assert finish is None, "nothing follows the finish reason"
         finish = choice["finish_reason"]
         _add(message, choice["delta"])
+        tokens += (choice["logprobs"] or {}).get("content", ())
     for call in message.get("tool_calls", ()):
         call.pop("index")
     if not message["content"] and (message.get("tool_calls") or message["refusal"]):
         message["content"] = None
     whole |= {"object": "chat.completion", "usage": chunks[-1].get("usage")}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    choice["logprobs"] = {"content": tokens, "refusal": None} if tokens else None
     return with_arguments_read({**whole, "choices": [choice]})
 
 
@@ -55,7 +58,7 @@ def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:
                 continue
             case "tool_calls":
                 _add_calls(message.setdefault("tool_calls", []), value)
-            case "annotations" | "reasoning_details":
+            case "annotations" | "reasoning_details" | "images":
                 message.setdefault(name, []).extend(value)
             case _:
                 message[name] = (message.get(name) or "") + value

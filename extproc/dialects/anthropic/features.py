@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from extproc.dialects.anthropic.models import model_facts
+from extproc.dialects.blocks.models import model_facts
 from extproc.openai.features import Support
 
 _MAPPED: Final = (
@@ -80,12 +80,13 @@ SUPPORT: Final[Mapping[str, Support]] = MappingProxyType(
 
 
 @lru_cache(maxsize=256)
-def support_of(model: str) -> Mapping[str, Support]:
+def support_of(model: str, *, fetches: bool = True) -> Mapping[str, Support]:
     """The same for one model: the newest ones of always-on thinking cannot be forced to call a tool.
 
     https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5
+
+    ``fetches``: whether it is served where images may be addresses.
     """
-    if model_facts(model).forces_tools:
-        return SUPPORT
-    forced = dict.fromkeys(("tool_choice.required", "tool_choice.function"), Support.REFUSED)
-    return MappingProxyType({**SUPPORT, **forced})
+    lacking = () if model_facts(model).forces_tools else ("tool_choice.required", "tool_choice.function")
+    lacking = lacking if fetches else (*lacking, "content.image_url")
+    return MappingProxyType({**SUPPORT, **dict.fromkeys(lacking, Support.REFUSED)}) if lacking else SUPPORT

@@ -6,19 +6,17 @@ the provider's prompt cache reads them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-
 from extproc.dialects.anthropic.features import support_of
-from extproc.dialects.anthropic.messages import encode_messages
-from extproc.dialects.anthropic.models import model_facts
-from extproc.dialects.anthropic.reasoning import encode_reasoning
-from extproc.dialects.anthropic.schema import Inexpressible, guaranteed_schema
+from extproc.dialects.anthropic.hosting import Hosting
 from extproc.dialects.anthropic.tools import encode_tools
 from extproc.dialects.base import UpstreamRequest
+from extproc.dialects.blocks.messages import encode_messages
+from extproc.dialects.blocks.models import model_facts
+from extproc.dialects.blocks.reasoning import encode_reasoning
+from extproc.dialects.blocks.writing import JSON_ONLY, json_bytes, output_schema, stop_sequences
 from extproc.errors import InvalidRequest, UnsupportedFeature
 from extproc.openai.call import Call
 from extproc.openai.features import Support, support_for, used_features
@@ -33,38 +31,40 @@ _OURS: Final = frozenset({"model", "messages", "stream", "max_tokens"})
 _TAIL: Final = ("tools", "system", "messages")
 # https://platform.claude.com/docs/en/api/service-tiers; OpenAI's other tiers have no counterpart.
 _TIERS: Final = {"auto": "auto", "priority": "auto", "default": "standard_only"}
-_JSON_ONLY: Final = "Answer with one valid JSON object and nothing else: no prose before or after it, no code fence."
-_BY_SCHEMA: Final = "It must be valid by this JSON Schema:\n{}"
 
 
-def encode_request(call: Call, model: str) -> UpstreamRequest:
+def encode_request(call: Call, model: str, hosting: Hosting) -> UpstreamRequest:
     """``model`` is the provider's name for it. Raises InvalidRequest and UnsupportedFeature."""
     fields = call.fields()
-    dropped = _judge(fields, model)
+    dropped = _judge(fields, model, hosting)
     facts = model_facts(model)
     conversation = encode_messages(fields["messages"], model, system_turns=facts.system_turns)
+    if not hosting.fetches:
+        _refuse_addresses(conversation.messages)
     tools = encode_tools(fields, facts, conversation.tools_used)
     reasoning = encode_reasoning(fields, facts, forced=tools.forced, unthought=conversation.unthought)
-    output, instruction = _output_format(fields.get("response_format"), structured=facts.structured)
+    schema, instruction = output_schema(fields.get("response_format"), structured=facts.structured)
+    output: Json = {"effort": reasoning.effort} if reasoning.effort else {}
+    if schema is not None:
+        output["format"] = {"type": "json_schema", "schema": schema}
     if instruction is not None:
         conversation.system.append({"type": "text", "text": instruction})
-    if instruction not in {None, _JSON_ONLY}:
+    if instruction not in {None, JSON_ONLY}:
         dropped.add("response_format.json_schema")
-    if reasoning.effort:
-        output = {"effort": reasoning.effort, **(output or {})}
     tier = fields.get("service_tier")
     if isinstance(tier, str) and tier not in _TIERS:
         dropped.add("service_tier")
     parts: Json = {
-        "model": model,
+        "anthropic_version": hosting.version,
+        "model": model if hosting.model_in_body else None,
         "max_tokens": reasoning.max_tokens,
-        "stream": call.stream or None,
+        "stream": (call.stream and hosting.stream_in_body) or None,
         "metadata": _metadata(fields),
         "service_tier": _TIERS.get(tier) if isinstance(tier, str) else None,
         **reasoning.sampling,
-        "stop_sequences": _stop(fields.get("stop"), dropped),
+        "stop_sequences": stop_sequences(fields.get("stop"), dropped),
         "thinking": reasoning.thinking,
-        "output_config": output,
+        "output_config": output or None,
         "tool_choice": tools.choice,
         "tools": tools.tools or None,
         "system": _system(conversation.system),
@@ -72,16 +72,18 @@ def encode_request(call: Call, model: str) -> UpstreamRequest:
     }
     body = {name: value for name, value in parts.items() if value is not None}
     betas = _merge(body, fields.get(EXTRA))
+    if betas and hosting.betas_in_body:
+        body, betas = {"anthropic_beta": betas, **body}, []
     return UpstreamRequest(
-        body=_json(body),
+        body=json_bytes(body),
         headers=((_BETA, ",".join(betas)),) if betas else (),
         dropped=tuple(sorted({*dropped, *tools.dropped, *reasoning.dropped})),
     )
 
 
-def _judge(fields: Mapping[str, Any], model: str) -> set[str]:
+def _judge(fields: Mapping[str, Any], model: str, hosting: Hosting) -> set[str]:
     """What is dropped by the table. Raises UnsupportedFeature for what it refuses."""
-    table = support_of(model)
+    table = support_of(model, fetches=hosting.fetches)
     judged = {feature: support_for(feature, table) for feature in used_features(fields)}
     refused = sorted(feature for feature, support in judged.items() if support is Support.REFUSED)
     if refused:
@@ -89,39 +91,17 @@ def _judge(fields: Mapping[str, Any], model: str) -> set[str]:
     return {feature for feature, support in judged.items() if support is Support.DROPPED}
 
 
-def _output_format(wanted: Any, *, structured: bool) -> tuple[Json | None, str | None]:
-    """``output_config``, or else an instruction: the provider has no guarantee for "any JSON", nor for every schema."""
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind == "json_object":
-        return None, _JSON_ONLY
-    if kind != "json_schema":
-        return None, None
-    given = wanted.get("json_schema")
-    schema = given.get("schema") if isinstance(given, dict) else None
-    if schema is None:
-        return None, _JSON_ONLY
-    try:
-        if not structured:
-            raise Inexpressible  # noqa: TRY301 - one way out for the model's and the schema's limits
-        return {"format": {"type": "json_schema", "schema": guaranteed_schema(schema)}}, None
-    except Inexpressible:
-        return None, f"{_JSON_ONLY} {_BY_SCHEMA.format(_json(schema).decode())}"
+def _refuse_addresses(messages: list[Json]) -> None:
+    for message in messages:
+        for block in message["content"] if isinstance(message["content"], list) else ():
+            if isinstance(block.get("source"), dict) and block["source"].get("type") == "url":
+                words = "Claude fetches no addresses where this backend serves it: send the file as a data URL."
+                raise UnsupportedFeature(words, param="messages")
 
 
 def _metadata(fields: Mapping[str, Any]) -> Json | None:
     user = fields.get("safety_identifier") or fields.get("user")
     return {"user_id": user} if isinstance(user, str) and user else None
-
-
-def _stop(stop: Any, dropped: set[str]) -> list[str] | None:
-    """The provider refuses sequences of white space alone."""
-    given = [stop] if isinstance(stop, str) else stop or []
-    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
-        raise InvalidRequest("Invalid type for 'stop': expected a string or an array of strings.", param="stop")
-    kept = [text for text in given if text.strip()]
-    if len(kept) < len(given):
-        dropped.add("stop")
-    return kept or None
 
 
 def _system(blocks: list[Json]) -> Any:
@@ -153,11 +133,3 @@ def _merge(body: Json, extra: Any) -> list[str]:
 
 def _is_token(text: str) -> bool:
     return bool(text) and all(character.isalnum() or character in "-_." for character in text) and text.isascii()
-
-
-def _json(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except (TypeError, orjson.JSONEncodeError):
-        # An integer of more than 64 bits in a tool call's arguments.
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -5,21 +5,20 @@ https://platform.claude.com/docs/en/api/messages/create and https://platform.ope
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 
 from extproc.dialects.anthropic.errors import in_band_error
-from extproc.dialects.anthropic.thoughts import Thoughts, detail
 from extproc.dialects.base import ClientReply, GarbledReply, UpstreamReply
+from extproc.dialects.blocks.answer import assistant_message
+from extproc.dialects.blocks.writing import parse_message
 from extproc.openai.call import Call
 from extproc.openai.usage import Usage, usage_fields
 
 Json = dict[str, Any]
 
-THINKING: Final = frozenset({"thinking", "redacted_thinking"})
 # https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons
 _FINISH: Final = {
     "end_turn": "stop",
@@ -64,7 +63,7 @@ def _completion(message: Json, call: Call) -> ClientReply:
         "choices": [
             {
                 "index": 0,
-                "message": _assistant(message["content"], message, served or call.model),
+                "message": assistant_message(message["content"], served or call.model, refusal(message), annotation),
                 "logprobs": None,
                 "finish_reason": finish_reason(message.get("stop_reason")),
             }
@@ -135,58 +134,8 @@ def read_counts(counts: Mapping[str, int]) -> Usage | None:
     )
 
 
-def tool_call(block: Mapping[str, Any], identifier: str, arguments: str) -> Json:
-    """A ``tool_use`` block as one of ``tool_calls``."""
-    function = {"name": block.get("name", ""), "arguments": arguments}
-    return {"id": identifier, "type": "function", "function": function}
-
-
-def arguments_text(value: Any) -> str:
-    """A tool's input as JSON text; integers of any length stay what they are."""
-    return json.dumps(value or {}, ensure_ascii=False, separators=(",", ":"))
-
-
-def _assistant(blocks: list[Json], message: Json, model: str) -> Json:
-    thoughts = Thoughts(model)
-    text = ""
-    reasoning: list[str] = []
-    details: list[Json] = []
-    calls: list[Json] = []
-    annotations: list[Json] = []
-    for block in blocks:
-        kind = block.get("type")
-        if kind == "text":
-            start, text = len(text), text + str(block.get("text", ""))
-            thoughts.write(text[start:])
-            found = (annotation(citation, start, len(text)) for citation in block.get("citations") or ())
-            annotations += [cited for cited in found if cited]
-        elif kind in THINKING:
-            thoughts.think(block)
-            reasoning.append(str(block.get("thinking", "")))
-            details.append(detail(block))
-        elif kind == "tool_use":
-            identifier = thoughts.call_id(str(block.get("id", "")))
-            calls.append(tool_call(block, identifier, arguments_text(block.get("input"))))
-    refused = refusal(message)
-    written: Json = {"role": "assistant", "content": text if text or not (calls or refused) else None}
-    written["refusal"] = refused
-    if any(reasoning):
-        written["reasoning_content"] = "".join(reasoning)
-    if details:
-        written["reasoning_details"] = details
-    if calls:
-        written["tool_calls"] = calls
-    if annotations:
-        written["annotations"] = annotations
-    return written
-
-
 def _parse(body: bytes) -> Json:
-    try:
-        # orjson makes a float of an integer with more than 64 bits, and only a tool's input may hold one.
-        message = json.loads(body) if b'"tool_use"' in body else orjson.loads(body)
-    except ValueError:
-        message = None
+    message = parse_message(body, b'"tool_use"')
     if not isinstance(message, dict):
         what = "an empty body" if not body.strip() else "a body that is not a JSON object"
         raise GarbledReply(f"The provider answered with {what}.")

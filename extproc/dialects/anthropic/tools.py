@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from extproc.dialects.anthropic.models import Model
-from extproc.dialects.anthropic.schema import Inexpressible, guaranteed_schema, tool_schema
+from extproc.dialects.blocks.models import Model
+from extproc.dialects.blocks.schema import Inexpressible, guaranteed_schema, tool_schema
+from extproc.dialects.blocks.tool_reading import choice_without_tools, read_choice, read_function
 from extproc.errors import InvalidRequest, UnsupportedFeature
 
 Json = dict[str, Any]
-
-_CHOICES: Final = {"none": "none", "auto": "auto", "required": "any"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +37,16 @@ def encode_tools(fields: Mapping[str, Any], model: Model, used: Iterable[str]) -
         raise InvalidRequest("Invalid type for 'tools': expected an array.", param="tools")
     dropped: list[str] = []
     tools = [_tool(tool, f"tools[{index}]", model, dropped) for index, tool in enumerate(given)]
-    choice, allowed = _choice(fields.get("tool_choice"))
-    if choice["type"] in {"any", "tool"} and not model.forces_tools:
-        if allowed is None:
+    wanted = read_choice(fields.get("tool_choice"))
+    choice: Json = {"type": wanted.kind} if wanted.name is None else {"type": wanted.kind, "name": wanted.name}
+    if wanted.forced and not model.forces_tools:
+        if wanted.allowed is None:
             raise UnsupportedFeature("This model cannot be made to call a tool.", param="tool_choice")
         choice = {"type": "auto"}
         dropped.append("tool_choice")
-    if allowed is not None:
-        tools = [tool for tool in tools if tool["name"] in allowed]
-    if fields.get("parallel_tool_calls") is False and choice["type"] != "none":
+    if wanted.allowed is not None:
+        tools = [tool for tool in tools if tool["name"] in wanted.allowed]
+    if fields.get("parallel_tool_calls") is False and wanted.kind != "none":
         choice["disable_parallel_tool_use"] = True
     # Without a choice the provider chooses "auto".
     return Tools(tools=tools, choice=None if choice == {"type": "auto"} else choice, dropped=tuple(dropped))
@@ -55,21 +55,14 @@ def encode_tools(fields: Mapping[str, Any], model: Model, used: Iterable[str]) -
 def _without_tools(choice: Any, used: Iterable[str]) -> Tools:
     """The provider wants a definition of tools that were called before, also where none may be called any more."""
     if choice not in (None, "none", "auto"):
-        raise InvalidRequest("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+        raise choice_without_tools()
     known = [{"name": name, "input_schema": tool_schema(None)} for name in used]
     return Tools(tools=known, choice={"type": "none"}) if known else Tools()
 
 
 def _tool(tool: Any, place: str, model: Model, dropped: list[str]) -> Json:
-    if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict):
-        if isinstance(tool, dict) and tool.get("type") not in (None, "function"):
-            raise UnsupportedFeature(f"Tools of the type '{tool.get('type')}' are not supported.", param=place)
-        raise InvalidRequest(f"Missing required parameter: '{place}.function'.", param=f"{place}.function")
-    function = tool["function"]
-    name = function.get("name")
-    if not isinstance(name, str) or not name:
-        raise InvalidRequest(f"Missing required parameter: '{place}.function.name'.", param=f"{place}.function.name")
-    written: Json = {"name": name}
+    function = read_function(tool, place)
+    written: Json = {"name": function["name"]}
     if function.get("description"):
         written["description"] = function["description"]
     try:
@@ -89,28 +82,3 @@ def _tool(tool: Any, place: str, model: Model, dropped: list[str]) -> Json:
     if marker:
         written["cache_control"] = marker
     return written
-
-
-def _choice(choice: Any) -> tuple[Json, frozenset[str] | None]:
-    """The choice, and the only tools it allows where it names some."""
-    if choice is None:
-        return {"type": "auto"}, None
-    if isinstance(choice, str) and choice in _CHOICES:
-        return {"type": _CHOICES[choice]}, None
-    kind = choice.get("type") if isinstance(choice, dict) else None
-    if kind == "function" and (names := _names([choice])):
-        return {"type": "tool", "name": next(iter(names))}, None
-    if kind == "allowed_tools" and isinstance(choice.get("allowed_tools"), dict):
-        allowed = choice["allowed_tools"]
-        return {"type": "any" if allowed.get("mode") == "required" else "auto"}, _names(allowed.get("tools"))
-    raise InvalidRequest(
-        "Invalid value for 'tool_choice': expected none, auto, required, or an object naming a function.",
-        param="tool_choice",
-    )
-
-
-def _names(tools: Any) -> frozenset[str]:
-    """Of functions that are referred to."""
-    functions = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
-    names = (function.get("name") for function in functions if isinstance(function, dict))
-    return frozenset(name for name in names if isinstance(name, str) and name)

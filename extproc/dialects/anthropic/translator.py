@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from extproc.dialects.anthropic.errors import error_from_reply
 from extproc.dialects.anthropic.features import SUPPORT, support_of
+from extproc.dialects.anthropic.hosting import ANTHROPIC, Hosting
 from extproc.dialects.anthropic.request import encode_request
 from extproc.dialects.anthropic.response import decode_message
 from extproc.dialects.anthropic.stream import AnthropicStream
@@ -20,6 +21,8 @@ from extproc.openai.features import Support
 class AnthropicTranslator:
     """The Translator of the Messages API."""
 
+    hosting: Hosting = ANTHROPIC
+
     @property
     def support(self) -> Mapping[str, Support]:
         """See ``extproc.dialects.anthropic.features``."""
@@ -27,7 +30,7 @@ class AnthropicTranslator:
 
     def support_of(self, model: str) -> Mapping[str, Support]:
         """See ``extproc.dialects.anthropic.features``."""
-        return support_of(model)
+        return support_of(model, fetches=self.hosting.fetches)
 
     def rewrites(self, call: Call, model: str) -> bool:  # noqa: ARG002 - whatever is called
         """Always: nothing of the client's body can stay as it is."""
@@ -35,7 +38,7 @@ class AnthropicTranslator:
 
     def encode(self, call: Call, model: str) -> UpstreamRequest:
         """See ``extproc.dialects.anthropic.request``."""
-        return encode_request(call, model)
+        return encode_request(call, model, self.hosting)
 
     def decode(self, reply: UpstreamReply, call: Call) -> ClientReply:
         """See ``extproc.dialects.anthropic.response``."""

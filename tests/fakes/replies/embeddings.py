@@ -18,7 +18,7 @@ def answer(call: Call) -> Reply:
     """The reply to a checked request; base64 holds little-endian 32-bit floats, and exactly those of the other form."""
     texts = _texts(call.body["input"])
     size = call.body.get("dimensions") or DEFAULT_SIZE
-    packed = [_vector(text, size) for text in texts]
+    packed = [vector_of(text, size) for text in texts]
     in_base64 = call.body.get("encoding_format") == "base64"
     tokens = sum(map(tokens_in, texts))
     return json_reply(
@@ -47,7 +47,7 @@ def _texts(given: str | list[str] | list[int] | list[list[int]]) -> list[str]:
     return [part if isinstance(part, str) else " ".join(map(str, part)) for part in given if not isinstance(part, int)]
 
 
-def _vector(text: str, size: int) -> bytes:
+def vector_of(text: str, size: int) -> bytes:
     """``size`` little-endian 32-bit floats of length one, drawn from the text's hash."""
     digest = hashlib.shake_128(text.encode("utf-8", "replace")).digest(2 * size)
     numbers = [number / 32768 for number in struct.unpack(f"<{size}h", digest)]

@@ -20,8 +20,9 @@ def settings(filter_: Any) -> dict[str, Any]:
 
 def test_both_sides_use_the_same_words() -> None:
     """The renderer may not import the server, so each has them for itself."""
-    ours = (processor.STAGE, processor.TARGET, processor.ARRIVAL, processor.ATTEMPT, processor.PLAN_NAMESPACE)
-    assert ours == (stream.STAGE, stream.TARGET, stream.ARRIVAL, stream.ATTEMPT, messages.PLAN_NAMESPACE)
+    names = ("STAGE", "TARGET", "ARRIVAL", "ATTEMPT", "PLAN_NAMESPACE", "ATTEMPTS_NAMESPACE")
+    theirs = {**vars(messages), **vars(stream)}
+    assert [getattr(processor, name) for name in names] == [theirs[name] for name in names]
 
 
 def test_arrival_sees_the_request_and_writes_the_plan() -> None:
@@ -32,7 +33,8 @@ def test_arrival_sees_the_request_and_writes_the_plan() -> None:
         "request_body_mode": "BUFFERED",
         "response_header_mode": "SKIP",
     }
-    assert arrival["metadata_options"] == {"receiving_namespaces": {"typed": ["kortex.plan"]}}
+    namespaces = {"typed": ["kortex.plan"], "untyped": ["kortex.attempts"]}
+    assert arrival["metadata_options"] == {"receiving_namespaces": namespaces}
     assert "allow_mode_override" not in arrival
 
 

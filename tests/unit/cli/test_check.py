@@ -12,8 +12,8 @@ from extproc.cli.main import app
 
 GOOD = """\
 backends:
-  a: {provider: openai, apiKey: {env: KORTEX_TEST_KEY}}
-  b: {provider: custom, url: "https://llm.example:8443/api", caFile: CA}
+  a: {provider: openai, apiKey: {env: KORTEX_TEST_KEY}, unpriced: allow}
+  b: {provider: custom, url: "https://llm.example:8443/api", caFile: CA, unpriced: allow}
 routes:
   chat: {models: [m, "m-*"], defaultBackend: {name: a}, fallback: {backends: [b]}}
 """
@@ -120,6 +120,43 @@ def test_reason_is_told_when_there_is_no_file(tmp_path: Path) -> None:
     """One sentence and no traceback."""
     path = tmp_path / "missing.yaml"
     assert check(path) == (1, f"kortex: {path} cannot be read: No such file or directory\n")
+
+
+PRICED = """\
+backends:
+  a: {provider: openai, apiKey: {env: KORTEX_TEST_KEY}, POLICY}
+  b: {provider: vllm, url: "http://vllm:8000", model: local}
+routes:
+  chat: {models: [gpt-4o, own-model, "gpt-*"], defaultBackend: {name: a}, fallback: {backends: [b]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "warned"),
+    [
+        ("model: gpt-4o", []),
+        ("forwardHeaders: []", ['a: no price is known for the model "own-model" in ']),
+        ("unpriced: allow", []),
+        ("unpriced: reject", ['a: no price is known for the model "own-model" in ']),
+        ('cost: {inputTokenCost: "1", outputTokenCost: "2"}', []),
+        ('unpriced: {inputTokenCost: "1", outputTokenCost: "2"}', []),
+    ],
+)
+def test_model_without_a_price_is_a_warning(file: Path, policy: str, warned: list[str]) -> None:
+    """Every one that clients can reach, with the list that does not have it, unless that was decided."""
+    file.write_text(PRICED.replace("POLICY", policy))
+    said = check(file, "--no-envoy")[1].splitlines()
+    found = [line.partition("backends.")[2] for line in sorted(said) if "no price" in line]
+    wanted = [*warned, 'b: no price is known for the model "local" in ']
+    assert [line[: len(start)] for line, start in zip(found, wanted, strict=True)] == wanted
+    assert all("genai-prices" in line for line in found)
+    assert ("calls are refused" in found[0]) is (policy == "unpriced: reject")
+
+
+def test_no_price_is_missed_when_the_gateway_allows_that(file: Path) -> None:
+    """Written, it is a decision."""
+    file.write_text("gateway: {unpriced: allow}\n" + PRICED.replace(", POLICY", ""))
+    assert check(file, "--no-envoy") == (0, f"{file}: no problems\n")
 
 
 def test_usage_is_told_when_there_is_no_argument() -> None:

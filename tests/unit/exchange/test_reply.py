@@ -25,6 +25,7 @@ from extproc.headers import (
     Headers,
 )
 from extproc.openai.usage import Usage
+from tests.fakes import event_stream
 
 StartAttempt = Callable[..., Attempt]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}}
@@ -372,3 +373,44 @@ def test_bug_in_decoding_is_an_error_for_the_client(start: StartAttempt) -> None
     assert reply.outcome is not None
     assert reply.outcome.tries == 2
     assert reply.crash(101.0) == []
+
+
+BINARY = "application/vnd.amazon.eventstream"
+START = event_stream.event("messageStart", b'{"role":"assistant"}')
+HELLO = event_stream.event("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"Hello"}}')
+STOP = event_stream.event("messageStop", b'{"stopReason":"end_turn"}')
+COUNTS = event_stream.event("metadata", b'{"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}')
+
+
+def test_binary_stream_is_text_for_the_client(start: StartAttempt) -> None:
+    """The framing follows from what the provider says it sends, wherever its pieces are cut."""
+    whole = START + HELLO + STOP + COUNTS
+    reply, steps = play(
+        start(stream=True, model="nova"),
+        head(200, BINARY, ("x-amzn-requestid", "aws-1")),
+        *(whole[index : index + 7] for index in range(0, len(whole), 7)),
+    )
+    assert fields(steps)["content-type"] == "text/event-stream"
+    assert sent(steps).startswith(b'data: {"id":"chatcmpl-aws-1",')
+    assert sent(steps).endswith(DONE)
+    assert reply.outcome is not None
+    assert (reply.outcome.usage, reply.outcome.reason) == (Usage(input=3, output=2), None)
+
+
+def test_binary_stream_cut_in_a_message_is_truncated(start: StartAttempt) -> None:
+    """Though the answer's end had been said."""
+    reply, steps = play(start(stream=True, model="nova"), head(200, BINARY), START + HELLO + STOP, COUNTS[:20])
+    assert b"[DONE]" not in sent(steps)
+    assert b'"code":"stream_truncated"' in sent(steps)
+    assert reply.outcome is not None
+    assert reply.outcome.reason is Reason.TRUNCATED
+
+
+def test_binary_stream_with_a_wrong_checksum_moves_on(start: StartAttempt) -> None:
+    """Nothing was said yet."""
+    wrong = HELLO[:-1] + bytes([HELLO[-1] ^ 1])
+    reply, steps = play(start(stream=True, model="nova"), head(200, BINARY), START + wrong)
+    assert fields(steps)[FAILOVER] == Reason.GARBLED.value
+    assert error_of(steps)["code"] == "bad_upstream_reply"
+    assert reply.outcome is not None
+    assert reply.outcome.reason is Reason.GARBLED

@@ -144,7 +144,8 @@ def gist(reply: ChatCompletion) -> object:
 @pytest.mark.parametrize("operation", Operation)
 def test_provider_has_every_operation(operation: Operation) -> None:
     """Routing asks the record what the provider can do."""
-    assert DEMO.translator(operation) is not None
+    settings = DEMO.settings.model_validate({"provider": "demo"})
+    assert DEMO.translator(operation, settings, "kortex-demo") is not None
 
 
 def test_settings_need_nothing_but_the_provider() -> None:

@@ -14,6 +14,7 @@ from extproc.config.load import ConfigError, Loaded, load
 from extproc.providers.registry import SETTINGS
 from extproc.server.zero_config import ZeroConfig, complete_url, configure_from_environment
 from tests.fakes import FakeProvider, Status, closed_port
+from tests.fakes.gemini_provider import FakeGemini
 
 OLLAMA = "http://localhost:11434"
 KEY = "sk-secret-of-the-operator"
@@ -233,3 +234,92 @@ async def test_addresses_are_those_of_the_environment() -> None:
     made = await configure({"KORTEX_LISTEN": "0.0.0.0:80", "KORTEX_ADMIN": "127.0.0.1:81"})
     gateway = loaded(made).config.gateway
     assert (gateway.listen, gateway.admin) == ("0.0.0.0:80", "127.0.0.1:81")
+
+
+AWS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": KEY}
+
+
+async def test_bedrock_is_there_when_credentials_and_a_region_are_set() -> None:
+    """Nobody is asked for names; Envoy reads the credentials by itself, so none stands in the configuration."""
+    made = await configure(AWS | {"AWS_REGION": "eu-west-1"})
+    assert written(made)["backends"]["bedrock"] == {"provider": "bedrock", "region": "eu-west-1"}
+    assert made.sources["bedrock"] == "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION"
+    assert "anthropic.*" in models(made, "bedrock")
+    assert models(made, "bedrock-by-prefix") == ["bedrock/*"]
+    assert made.notes == ()
+    assert KEY.encode() not in made.text
+    assert loaded(made).config.backends["bedrock"].url == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+
+
+async def test_bedrock_is_there_when_its_api_key_is_set() -> None:
+    """At another endpoint, too."""
+    url = "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com"
+    made = await configure(
+        {"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}
+    )
+    key = {"env": "AWS_BEARER_TOKEN_BEDROCK"}
+    assert written(made)["backends"]["bedrock"] == {
+        "provider": "bedrock",
+        "apiKey": key,
+        "url": url,
+        "region": "us-east-1",
+    }
+    loaded(made)
+
+
+@pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
+async def test_bedrock_is_not_there_when_something_is_missing(missing: str) -> None:
+    """Many machines have some of these, for other ends."""
+    environment = {name: value for name, value in (AWS | {"AWS_REGION": "us-east-1"}).items() if name != missing}
+    made = await configure(environment)
+    assert list(written(made)["backends"]) == ["demo"]
+    assert not [note for note in made.notes if note.startswith("bedrock")]
+
+
+async def test_bedrock_is_left_out_when_its_key_has_no_region() -> None:
+    """And the operator is told which variable is wrong."""
+    made = await configure({"AWS_BEARER_TOKEN_BEDROCK": KEY})
+    assert "bedrock is left out: AWS_REGION is not set" in made.notes
+    made = await configure({"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "Ireland"})
+    assert [note for note in made.notes if note.startswith("bedrock is left out: AWS_REGION: ")]
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [
+        pytest.param({"GEMINI_API_KEY": KEY}, "GEMINI_API_KEY", id="its-own"),
+        pytest.param({"GOOGLE_API_KEY": KEY}, "GOOGLE_API_KEY", id="googles"),
+        pytest.param({"GEMINI_API_KEY": KEY, "GOOGLE_API_KEY": "another"}, "GEMINI_API_KEY", id="both"),
+        pytest.param({"GEMINI_API_KEY": " ", "GOOGLE_API_KEY": KEY}, "GOOGLE_API_KEY", id="one-that-holds-nothing"),
+    ],
+)
+async def test_gemini_has_its_key_from_either_variable(environment: dict[str, str], variable: str) -> None:
+    """And its models from Google's own list."""
+    with FakeGemini(api_key=KEY, models=["gemini-2.5-flash", "gemini-embedding-001"]) as fake:
+        made = await configure({**environment, "GOOGLE_GEMINI_BASE_URL": fake.base_url})
+    assert written(made)["backends"]["gemini"] == {
+        "provider": "gemini",
+        "apiKey": {"env": variable},
+        "url": fake.base_url,
+    }
+    assert models(made, "gemini") == ["gemini-2.5-flash", "gemini-embedding-001", "gemini-*", "gemma-*"]
+    assert made.notes == ()
+    loaded(made)
+
+
+async def test_vertex_is_there_when_project_and_location_are_set() -> None:
+    """Many a machine in Google's cloud has the project alone."""
+    assert "vertex" not in written(await configure({"GOOGLE_CLOUD_PROJECT": "my-project"}))["backends"]
+    made = await configure({"GOOGLE_CLOUD_PROJECT": "my-project", "GOOGLE_CLOUD_LOCATION": "eu"})
+    assert written(made)["backends"]["vertex"] == {"provider": "vertex", "project": "my-project", "location": "eu"}
+    assert written(made)["routes"]["vertex-by-prefix"]["models"] == ["vertex/*"]
+    assert made.sources["vertex"] == "GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION"
+    assert made.notes == ()
+    assert loaded(made).config.backends["vertex"].url == "https://aiplatform.eu.rep.googleapis.com"
+
+
+async def test_setting_that_makes_no_sense_is_told_by_its_variable() -> None:
+    """The gateway starts with the rest."""
+    made = await configure({"GOOGLE_CLOUD_PROJECT": "My Project", "GOOGLE_CLOUD_LOCATION": "eu"})
+    assert made.notes[0].startswith("vertex is left out: GOOGLE_CLOUD_PROJECT: ")
+    assert "My Project" not in made.notes[0]
