@@ -56,6 +56,10 @@ bench: $(TEST_STAMP) ## measure Envoy alone against Envoy with Kortex
 bench-translation: $(BENCH_STAMP) ## measure each dialect beside LiteLLM's own translation
 	$(VENV)-bench/bin/python -m tests.bench.translation $(ARGS)
 
+.PHONY: bench-routing
+bench-routing: $(TEST_STAMP) ## measure how long a large config takes to compile, and a call to be decided
+	$(BIN)/python -m tests.bench.routing $(ARGS)
+
 .PHONY: protos
 protos: $(TEST_STAMP) ## compile protos/ into extproc/pb
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=extproc/pb --pyi_out=extproc/pb protos/*.proto

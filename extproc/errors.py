@@ -4,6 +4,8 @@
     ├── ClientError                 the request cannot be served as it stands
     │   ├── InvalidRequest              400 invalid_request_error
     │   ├── UnsupportedFeature          400 invalid_request_error / unsupported_feature
+    │   ├── ContextTooSmall             400 invalid_request_error / context_length_exceeded
+    │   ├── RefusedByRule               as the rule says: 403 invalid_request_error / refused_by_rule
     │   ├── ModelUnpriced               400 invalid_request_error / model_unpriced
     │   ├── ModelNotFound               404 invalid_request_error / model_not_found
     │   ├── PathNotFound                404 invalid_request_error / unknown_url
@@ -50,6 +52,22 @@ class UnsupportedFeature(ClientError):
     """No backend of the model can do what the request needs."""
 
     code = "unsupported_feature"
+
+
+class ContextTooSmall(ClientError):
+    """The prompt, with the answer it asks for, is longer than any backend of the model can hold."""
+
+    code = "context_length_exceeded"
+
+
+class RefusedByRule(ClientError):
+    """A rule of the route says that the call is not to be served."""
+
+    def __init__(self, message: str, *, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.type = "invalid_request_error" if status < 500 else "server_error"
 
 
 class ModelUnpriced(ClientError):

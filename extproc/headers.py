@@ -20,6 +20,12 @@ UPSTREAM_REQUEST_ID: Final = "x-kortex-upstream-request-id"
 USAGE: Final = "x-kortex-usage"
 COST: Final = "x-kortex-cost"
 DROPPED_PARAMS: Final = "x-kortex-dropped-params"
+# Only where the client asked for it with x-kortex-explain: 1, and may.
+DECISION: Final = "x-kortex-decision"
+DECISION_REASON: Final = "x-kortex-decision-reason"
+
+# Asked by clients.
+EXPLAIN: Final = "x-kortex-explain"
 
 # What arrival tells the attempt stage (extproc/exchange/assignment.py); no provider and no client ever sees it.
 ASSIGNMENT: Final = "x-kortex-assignment"

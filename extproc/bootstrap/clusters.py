@@ -38,7 +38,7 @@ from extproc.bootstrap.names import provider_cluster_name
 from extproc.bootstrap.processor import HTTP_OPTIONS
 from extproc.bootstrap.tls import tls_to
 from extproc.bootstrap.typed_config import packed
-from extproc.exchange.snapshot import Target
+from extproc.routing.target import Target
 
 NOWHERE: Final = "kortex.none"
 """The edge's route without a plan. No request ever takes it: arrival plans a request or answers it."""

@@ -43,7 +43,7 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
     HeaderMutation as EarlyHeaderMutation,
 )
 from envoy_data_plane.envoy.extensions.request_id.uuid.v3 import UuidRequestIdConfig
-from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
 
 from extproc.bootstrap.addresses import listening_address
 from extproc.bootstrap.clusters import NOWHERE
@@ -63,7 +63,7 @@ from extproc.bootstrap.trail_filter import attempt_filters
 from extproc.bootstrap.typed_config import extension, foreign_extension, packed
 from extproc.config.gateway import Gateway
 from extproc.exchange.snapshot import Snapshot
-from extproc.headers import FAILOVER, INTERNAL_PREFIXES, LOCAL_REPLY, OUTCOME
+from extproc.headers import EXPLAIN, FAILOVER, INTERNAL_PREFIXES, LOCAL_REPLY, OUTCOME
 
 NAME: Final = "edge"
 _PRIORITY_GROUPS: Final = "envoy.extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier"
@@ -151,11 +151,22 @@ def _strip_internal_headers() -> TypedExtensionConfig:
     """A client may not speak in our name, in Envoy's, or in a proxy's. Runs before Envoy adds headers of its own."""
     removed = [
         HeaderMutation(
-            remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix, ignore_case=True))
+            remove_on_match=HeaderMutationRemoveOnMatch(
+                key_matcher=StringMatcher(safe_regex=RegexMatcher(regex=_all_but(prefix, EXPLAIN)))
+            )
         )
         for prefix in (*INTERNAL_PREFIXES, "x-forwarded-")
     ]
     return extension("envoy.http.early_header_mutation.header_mutation", EarlyHeaderMutation(mutations=removed))
+
+
+def _all_but(prefix: str, kept: str) -> str:
+    """Names that begin with the prefix, but for one. RE2 has no look-ahead: each way to leave that is spelled out."""
+    if not kept.startswith(prefix):
+        return f"(?i){prefix}.*"
+    rest = kept.removeprefix(prefix)
+    ways = [f"{rest[:index]}([^{sign}].*)?" for index, sign in enumerate(rest)]
+    return f"(?i){prefix}({'|'.join(ways)}|{rest}.+)"
 
 
 def _virtual_host(gateway: Gateway) -> VirtualHost:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from envoy_data_plane.envoy.config.core.v3 import HealthCheck, HealthCheckHttpHealthCheck
 
-from extproc.exchange.snapshot import Target
+from extproc.routing.target import Target
 
 
 def health_checks(target: Target) -> list[HealthCheck]:

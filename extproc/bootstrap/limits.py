@@ -60,9 +60,10 @@ def stream_idle(snapshot: Snapshot) -> timedelta:
     reason, such as a client that stops reading. It is rounded up to whole hours, so that few changes of the
     configuration touch the edge listener: Envoy would drain the connections of its clients.
     """
-    plans = [*snapshot.exact.values(), *(plan for _, plan in snapshot.globs)]
+    routes = [*snapshot.exact.values(), *(route for _, route in snapshot.globs)]
     longest = max(
-        (len(plan.targets) * max(plan.first_token_ms, plan.unstreamed_ms) + plan.idle_ms for plan in plans), default=0
+        (route.longest_plan * max(route.first_token_ms, route.unstreamed_ms) + route.idle_ms for route in routes),
+        default=0,
     )
     return -(-(timedelta(milliseconds=longest) + _MARGIN) // _HOUR) * _HOUR
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.exchange.snapshot import Target
+from extproc.routing.target import Target
 
 
 def provider_cluster_name(target: Target) -> str:

@@ -32,8 +32,8 @@ from extproc.bootstrap.names import provider_cluster_name
 from extproc.bootstrap.processor import attempt_filter
 from extproc.bootstrap.typed_config import packed
 from extproc.config.gateway import Gateway
-from extproc.exchange.snapshot import Target
 from extproc.headers import FAILOVER, LOCAL_REPLY, OUTCOME
+from extproc.routing.target import Target
 
 _AGAIN: Final = [429, 500, 502, 503, 504, 529]
 _LONGEST_RETRY_AFTER: Final = timedelta(seconds=5)

@@ -32,7 +32,8 @@ from extproc.bootstrap.provider_listener import provider_listener
 from extproc.bootstrap.tls import system_roots
 from extproc.bootstrap.typed_config import extension, packed, to_json
 from extproc.config.gateway import Config, Gateway
-from extproc.exchange.snapshot import Snapshot, Target
+from extproc.exchange.snapshot import Snapshot
+from extproc.routing.target import Target
 
 _REMEMBERED: Final = 8192
 _NO_LIMITS: Final = Gateway()

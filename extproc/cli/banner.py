@@ -15,9 +15,10 @@ from rich.text import Text
 
 import extproc
 from extproc.config.scalars import split_address
-from extproc.exchange.snapshot import Plan, Snapshot
+from extproc.exchange.snapshot import Snapshot
 from extproc.openai.call import Operation
 from extproc.providers.base import OPENAI_PATHS
+from extproc.routing.route import CompiledRoute
 
 _SHOWN_NAMES: Final = 8
 _EVERY_INTERFACE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
@@ -95,10 +96,10 @@ def curl_line(snapshot: Snapshot, base_url: str) -> str:
 def _model_to_try(snapshot: Snapshot) -> tuple[str, Operation] | None:
     """A model with a name of its own: one that the gateway answers itself, else the first."""
     named = [
-        (model, operation, plan.targets[0].provider.answer is None)
-        for model, plan in snapshot.exact.items()
+        (model, operation, route.targets[0].provider.answer is None)
+        for model, route in snapshot.exact.items()
         for operation in Operation
-        if plan.offering(operation, model)
+        if route.offering(operation, model)
     ]
     best = min(named, key=lambda candidate: candidate[2], default=None)
     return None if best is None else best[:2]
@@ -109,10 +110,10 @@ def _models(served: Served) -> Table:
     table.add_column("models", overflow="fold", ratio=2)
     table.add_column("backends, in order", overflow="fold")
     table.add_column("from", overflow="fold")
-    for names, plan in _plans(served.snapshot):
+    for names, route in _routes(served.snapshot):
         shown = ", ".join(names[:_SHOWN_NAMES])
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-        backends = [target.backend for target in plan.targets]
+        backends = [target.backend for target in route.targets]
         sources = dict.fromkeys(served.sources.get(backend, served.config) for backend in backends)
         table.add_row(Text(shown + more), Text(" → ".join(backends)), Text(", ".join(sources)))
     if not table.row_count:
@@ -120,8 +121,8 @@ def _models(served: Served) -> Table:
     return table
 
 
-def _plans(snapshot: Snapshot) -> Iterator[tuple[Sequence[str], Plan]]:
-    """Each route's names as they were written, with its plan."""
-    plans = {plan.route: plan for plan in (*snapshot.exact.values(), *(plan for _, plan in snapshot.globs))}
+def _routes(snapshot: Snapshot) -> Iterator[tuple[Sequence[str], CompiledRoute]]:
+    """Each route with its names as they were written."""
+    routes = {route.name: route for route in (*snapshot.exact.values(), *(route for _, route in snapshot.globs))}
     for name, route in snapshot.config.routes.items():
-        yield route.models, plans[name]
+        yield route.models, routes[name]

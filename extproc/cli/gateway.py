@@ -133,6 +133,8 @@ async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncItera
         describe=supervisor.history.describe,
         backends=lambda: describe_backends(supervisor.snapshot, supervisor.board.overview()),
         registry=registry,
+        snapshot=lambda: supervisor.snapshot,
+        states=supervisor.board.overview,
         envoy=supervisor.envoy.prometheus,
     )
     server = AdminServer(admin_application(operated), listening)

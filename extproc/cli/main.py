@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from extproc.cli import check, config_schema, render, run, serve, version
+from extproc.cli import check, config_schema, explain, render, run, serve, version
 
 app = typer.Typer(
     name="kortex",
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("explain")(explain.explain)
 app.command("render")(render.render)
 app.add_typer(config_schema.app, name="config")
 app.command("version")(version.version)

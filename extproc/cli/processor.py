@@ -77,6 +77,8 @@ async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterat
         describe=processor.history.describe,
         backends=lambda: describe_backends(processor.snapshot, processor.board.overview()),
         registry=REGISTRY,
+        snapshot=lambda: processor.snapshot,
+        states=processor.board.overview,
         envoy=None,
     )
     server = AdminServer(admin_application(operated), listening)

@@ -8,8 +8,8 @@ from extproc.cli.without_secrets import compile_without_secrets
 from extproc.config.gateway import Config
 from extproc.config.load import Problem
 from extproc.exchange.pricing import known_models
-from extproc.exchange.snapshot import Target
 from extproc.metering.price_list import price_list
+from extproc.routing.target import Target
 
 _HINT = "give the backend its cost, or write unpriced: allow"
 

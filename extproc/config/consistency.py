@@ -11,6 +11,7 @@ from typing import Final
 
 from extproc.config.gateway import Gateway
 from extproc.config.problems import Finding, Path, quoted, spell, suggest
+from extproc.config.rule_consistency import rule_backends, rule_contradictions, rule_doubts
 from extproc.config.scalars import parse_address, split_address
 
 _WILDCARDS: Final = frozenset("*?")
@@ -29,6 +30,7 @@ def contradictions(config: Mapping[str, object]) -> Iterator[Finding]:
         yield from _impossible_models(path, route)
         yield from _pointless_prefix(path, route)
         yield from _pointless_fallback(path, route)
+        yield from rule_contradictions(path, route)
         if isinstance(backends, dict):
             yield from _unknown_backends(path, route, backends)
     if _section(config, "backends") and config.get("routes", {}) == {}:
@@ -47,6 +49,7 @@ def doubts(config: Mapping[str, object]) -> Iterator[Finding]:
         if routes and name not in used:
             yield Finding(path=("backends", name), message="no route uses this backend")
     for name, route in routes.items():
+        yield from rule_doubts(("routes", name), route)
         for place, model in _models(route):
             if _WILDCARDS & set(model) and set("[]{}") & set(model):
                 message = f"brackets and braces in {quoted(model)} stand for themselves"
@@ -111,7 +114,9 @@ def _may_begin_with(prefix: str, model: str) -> bool:
 
 def _pointless_fallback(path: Path, route: object) -> Iterator[Finding]:
     match route:
-        case {"defaultBackend": {"name": str(default)}, "fallback": {"backends": [only]}} if only == default:
+        case {"defaultBackend": {"name": str(default)}, "fallback": {"backends": [only]}, **more} if (
+            only == default and not more.get("rules")
+        ):
             message = f"the only fallback is {quoted(default)}, the default backend itself"
             yield Finding(path=(*path, "fallback", "backends", 0), message=message)
         case {"fallback": {"backends": [*names]}}:
@@ -137,6 +142,7 @@ def _backend_names(route: object) -> Iterator[tuple[Path, str]]:
             for index, name in enumerate(names):
                 if isinstance(name, str):
                     yield ("fallback", "backends", index), name
+    yield from rule_backends(route)
 
 
 def _models(route: object) -> Iterator[tuple[Path, str]]:

@@ -56,6 +56,8 @@ class Gateway(Model):
     """What becomes of calls for a model whose price nobody knows: `allow`, `reject`, or a price for all of them."""
     access_log: bool = True
     """One JSON line per attempt on standard output."""
+    explain: Literal["off", "all", "tagged"] = "tagged"
+    """Who learns with ``x-kortex-explain: 1`` why a request went where: nobody, all, or keys tagged ``explain``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Of Kortex itself, on standard error."""
 

@@ -11,11 +11,15 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from pydantic import BaseModel
 
 from extproc.config.backends import Backend, BaseUrl
+from extproc.config.expressions import Expression
 from extproc.config.gateway import Gateway
+from extproc.config.matches import HeaderWanted, Operations, Paths, Texts, TimeOfDay
+from extproc.config.patterns import Pattern
 from extproc.config.prices import Amount
 from extproc.config.routes import Route
 from extproc.config.scalars import Duration, ListenAddress, SecretRef, Size
 from extproc.config.schema import meaning, written_defaults
+from extproc.config.units import UNIT_WORD, Unit
 from extproc.config.validation import models_in
 
 BEGIN: Final = "<!-- config-reference:begin -->"
@@ -32,6 +36,14 @@ _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (ListenAddress, "host:port"),
     (BaseUrl, "URL"),
     (SecretRef, "secret"),
+    (Texts, "text or list of text"),
+    (Paths, "text or list of text"),
+    (Operations, "text or list of text"),
+    (TimeOfDay, "time of day"),
+    (HeaderWanted, "text or mapping"),
+    (Unit, UNIT_WORD),
+    (Pattern, "regular expression"),
+    (Expression, "CEL"),
     (str, "text"),
     (int, "whole number"),
     (float, "number"),

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Final, Literal
 
-from extproc.config.scalars import Duration, Model
+from pydantic import ConfigDict, Field, model_validator
+
+from extproc.config.matches import Match
+from extproc.config.scalars import Duration, Model, Name
+from extproc.config.units import Unit
+
+_LARGEST_WEIGHT: Final = 1_000_000
+
+Strategy = Literal["weighted", "priority", "cheapest", "fastest", "leastBusy", "smallestFit"]
+"""How the backends of a rule are put in order."""
 
 
 class BackendRef(Model):
@@ -12,6 +21,52 @@ class BackendRef(Model):
 
     name: str
     """Its key under ``backends``."""
+    weight: int = Field(default=1, ge=0, le=_LARGEST_WEIGHT)
+    """Its share beside the others. 0 drains it: no new call goes there, not even when the others fail."""
+
+
+class Affinity(Model):
+    """Keeps calls that belong together on one backend, so that its prompt cache stays warm."""
+
+    by: Unit
+    """What belongs together. A call without it is spread by weight."""
+
+
+class Refusal(Model):
+    """The answer to a call that is not to be served."""
+
+    status: int = Field(default=403, ge=400, le=599)
+    """HTTP status."""
+    message: str = Field(min_length=1)
+    """What the client is told."""
+    code: Name = "refused_by_rule"
+    """The error's ``code``."""
+
+
+class Rule(Model):
+    """Calls that go elsewhere than to the route's default backend."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["backends"]}, {"required": ["refuse"]}]})
+
+    name: Name | None = None
+    """What the rule is called in logs, metrics and explanations. Default: its place, such as ``rules[0]``."""
+    match: Match = Match()
+    """What must be true of a call. Default: every call matches."""
+    backends: tuple[BackendRef, ...] | None = Field(default=None, min_length=1)
+    """Where such calls go, each as ``defaultBackend``; when the first fails, the others follow, then ``fallback``."""
+    strategy: Strategy | None = None
+    """In which order. Default: the route's."""
+    affinity: Affinity | None = None
+    """What stays on one backend. Default: the route's."""
+    refuse: Refusal | None = None
+    """In place of ``backends``: such calls are answered with an error."""
+
+    @model_validator(mode="after")
+    def _one_result(self) -> Rule:
+        if (self.backends is None) == (self.refuse is None):
+            msg = "give exactly one of backends and refuse"
+            raise ValueError(msg)
+        return self
 
 
 class Fallback(Model):
@@ -51,9 +106,15 @@ class Route(Model):
     models: tuple[str, ...] = Field(min_length=1)
     """Names or globs (``*``, ``?``). An exact name wins over a glob, a longer glob over a shorter one."""
     default_backend: BackendRef
-    """Where a call goes first."""
+    """Where a call goes that no rule matches."""
     fallback: Fallback | None = None
-    """Where it goes when that fails."""
+    """Where a call goes when that fails, or the backends of the rule that matched."""
+    rules: tuple[Rule, ...] = ()
+    """Where particular calls go. The first rule that matches decides, and no other is looked at."""
+    strategy: Strategy = "weighted"
+    """How rules put their backends in order, where they do not say it themselves. See *Routing* above."""
+    affinity: Affinity | None = None
+    """What stays on one backend, in rules that split by weight and do not say it themselves."""
     strip_prefix: str | None = Field(default=None, min_length=1)
     """Start of the model's name that providers do not see: ``openai/`` makes ``openai/gpt-4o`` arrive as ``gpt-4o``."""
     strict: bool = False

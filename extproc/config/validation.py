@@ -57,8 +57,9 @@ def _finding(detail: ErrorDetails, model: type[BaseModel], value: object, path: 
         case "missing", (*above, str(key)):
             message = f"the key {quoted(key)} is missing"
             return Finding(path=path + _way(value, above)[0], message=message, entry=key)
-        case _, (*above, str(key), "[key]"):
-            message = f'{quoted(key)} is no name: up to 63 letters, digits, ".", "_" or "-", no sign at either end'
+        case kind, (*above, str(key), "[key]"):
+            no_name = f'{quoted(key)} is no name: up to 63 letters, digits, ".", "_" or "-", no sign at either end'
+            message = _saying(detail, key) if kind == "value_error" else no_name
             return Finding(path=path + _way(value, above)[0], message=message, entry=key)
         case _:
             way, given = _way(value, detail["loc"])

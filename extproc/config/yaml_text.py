@@ -16,8 +16,8 @@ import yaml
 
 from extproc.config.problems import ConfigError, Finding, Path, Problem, quoted
 
-_LARGEST: Final = 4 << 20
-_MOST_NODES: Final = 100_000
+_LARGEST: Final = 16 << 20
+_MOST_NODES: Final = 2_000_000
 _DEEPEST: Final = 32
 
 # PyYAML built without libyaml has only the slower parser; both give the same events.
@@ -102,8 +102,8 @@ class Document:
 def read(text: bytes) -> Document:
     """One YAML document in UTF-8; an empty one is an empty mapping.
 
-    Raises ConfigError when it cannot be read to its end: not UTF-8, no YAML, a second document, over 4 MiB, more than
-    100,000 values with aliases written out, or nested deeper than 32.
+    Raises ConfigError when it cannot be read to its end: not UTF-8, no YAML, a second document, over 16 MiB, more than
+    2,000,000 values with aliases written out, or nested deeper than 32.
     """
     composer = _Composer(_decode(text))
     try:

@@ -11,8 +11,8 @@ from typing import Final
 
 from extproc.credentials.tokens import Token, TokenUnavailable, get_token
 from extproc.errors import CredentialUnavailable
-from extproc.exchange.snapshot import Credential
 from extproc.providers.token_request import TokenRequest
+from extproc.routing.target import Credential
 
 _LOG: Final = logging.getLogger(__name__)
 _AHEAD_SECONDS: Final = 225.0

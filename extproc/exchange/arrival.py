@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
+from extproc.admission.caller import ANONYMOUS, Caller
+from extproc.config.gateway import Gateway
 from extproc.errors import (
     BodyTooLarge,
     HeadersTooLarge,
@@ -14,28 +16,32 @@ from extproc.errors import (
     MethodNotAllowed,
     ModelNotFound,
     PathNotFound,
-    UnsupportedFeature,
 )
 from extproc.exchange.assignment import Assignment
-from extproc.exchange.pricing import priced
-from extproc.exchange.snapshot import Plan, Snapshot, Target
+from extproc.exchange.snapshot import Snapshot
+from extproc.exchange.unserved import refuse_unserved
 from extproc.headers import (
     ASSIGNMENT,
     ENVOY_MAX_RETRIES,
     ENVOY_PER_TRY_TIMEOUT_MS,
     ENVOY_TIMEOUT_MS,
+    EXPLAIN,
     INTERNAL_PREFIXES,
     LARGEST_HEADERS,
     MOST_HEADERS,
     Headers,
 )
 from extproc.metering.estimate import rough_input
-from extproc.openai.call import OPERATION_PATHS, Call, Operation, read_call
-from extproc.openai.features import Support, support_for, used_features
+from extproc.openai.call import OPERATION_PATHS, Call, read_call
 from extproc.openai.models import model_body, model_list_body
+from extproc.routing.decision import Decision, decide
+from extproc.routing.facts import Facts
 from extproc.routing.health import NOTHING_SEEN, BackendStates
+from extproc.routing.route import CompiledRoute
 
 _MODELS: Final = "/v1/models"
+EXPLAIN_TAG: Final = "explain"
+"""What a key is tagged with whose holder may ask for explanations, where ``gateway.explain`` is ``tagged``."""
 _JSON: Final = (("content-type", "application/json"),)
 # Envoy's own limit comes after the attempt stage's, which can still tell the client what happened.
 _STREAM_GRACE_MS: Final = 1_000
@@ -58,8 +64,10 @@ class Planned:
     backends: tuple[str, ...]
     set_headers: tuple[tuple[str, bytes], ...]
     remove_headers: tuple[str, ...]
-    plan: Plan
+    route: CompiledRoute
     call: Call
+    facts: Facts
+    decision: Decision
 
 
 def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | None:
@@ -81,97 +89,133 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
     raise PathNotFound(_unknown_path(method, path))
 
 
-def plan_call(
-    headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float], states: BackendStates = NOTHING_SEEN
+def plan_call(  # noqa: PLR0913 - what a decision depends on, by keyword
+    headers: Headers,
+    body: bytes,
+    *,
+    snapshot: Snapshot,
+    now: Callable[[], float],
+    decision_id: str,
+    caller: Caller = ANONYMOUS,
+    states: BackendStates = NOTHING_SEEN,
+    decided: Callable[[Decision], None] = lambda _: None,
 ) -> Planned:
-    """Decide by the body. ``now`` gives Unix seconds. Raises ClientError."""
+    """Decide by the body. ``now`` gives Unix seconds, ``decision_id`` is drawn for this request. Raises ClientError.
+
+    ``decided`` is told every decision, those not to serve the call too.
+    """
+    weighed = weigh_call(
+        headers, body, snapshot=snapshot, now=now, decision_id=decision_id, caller=caller, states=states
+    )
+    decided(weighed.decision)
+    return plan_weighed(weighed, headers, snapshot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """A call that has been decided about, whether or not anybody is to serve it."""
+
+    route: CompiledRoute
+    facts: Facts
+    decision: Decision
+
+
+def weigh_call(
+    headers: Headers,
+    body: bytes,
+    *,
+    snapshot: Snapshot,
+    now: Callable[[], float],
+    decision_id: str,
+    caller: Caller,
+    states: BackendStates,
+) -> Weighed:
+    """The decision alone. Raises ClientError when there is nothing to decide about."""
     path = headers.get(":path", "").partition("?")[0]
     limit = snapshot.config.gateway.body_limit
     if len(body) > limit:
         # Envoy's own limit is exact, but for small limits on HTTP/2, where a body may come without its length.
         raise _too_large(len(body), limit)
     call, fields = read_call(OPERATION_PATHS[path], body)
-    plan = snapshot.plan(call.model)
-    if plan is None:
+    route = snapshot.route(call.model)
+    if route is None:
         raise _model_not_found(call.model)
-    targets = plan.offering(call.operation, call.model)
-    if not targets:
-        backends = ", ".join(target.backend for target in plan.targets)
-        message = f"No backend of the model '{call.model}' offers {call.operation.value} (tried: {backends})."
-        raise UnsupportedFeature(message, param="model")
-    if call.operation is Operation.CHAT:
-        targets = _able(targets, fields, plan, call.model)
-    arrived = now()
-    targets = priced(targets, plan, call.model, at=arrived)
-    # Who is down is asked last, never not at all: it may be up again, and there may be nobody else.
-    targets = tuple(sorted(targets, key=lambda target: not states.state(target.backend).available))
-    arrived_ms = int(arrived * 1_000)
+    upstream_model = route.upstream_name(call.model)
+    facts = Facts(
+        id=decision_id,
+        call=call,
+        fields=fields,
+        headers=headers,
+        caller=caller,
+        arrived=now(),
+        upstream_model=upstream_model,
+        counted_as=route.default.choices[0].target.model(upstream_model),
+    )
+    return Weighed(route=route, facts=facts, decision=decide(facts, route, states))
+
+
+def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Planned:
+    """What Envoy is told. Raises ClientError when nobody is to serve the call."""
+    if not weighed.decision.targets:
+        raise refuse_unserved(weighed.decision, weighed.facts)
+    route, facts, decision = weighed.route, weighed.facts, weighed.decision
+    call = facts.call
+    arrived_ms = int(facts.arrived * 1_000)
     assignment = Assignment(
         operation=call.operation,
         asked=call.model,
-        model=plan.upstream_name(call.model),
+        model=facts.upstream_model,
         stream=call.stream,
         include_usage=call.include_usage,
-        route=plan.route,
-        plan=tuple(target.backend for target in targets),
-        retries=plan.retries,
-        try_ms=plan.first_token_ms if call.stream else plan.unstreamed_ms,
-        idle_ms=plan.idle_ms,
+        route=route.name,
+        plan=tuple(target.backend for target in decision.targets),
+        retries=route.retries,
+        try_ms=route.first_token_ms if call.stream else route.unstreamed_ms,
+        idle_ms=route.idle_ms,
         arrived_ms=arrived_ms,
-        deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
-        strict=plan.strict,
+        deadline_ms=None if route.total_ms is None else arrived_ms + route.total_ms,
+        strict=route.strict,
         carries=call.carries,
-        input_tokens=rough_input(fields, call.operation, targets[0].model(plan.upstream_name(call.model))),
+        caller=facts.caller,
+        rule=decision.rule,
+        experiments=decision.experiments,
+        decision=decision.id,
+        reason=decision.reason,
+        explain=headers.get(EXPLAIN) == "1" and may_explain(facts.caller, snapshot.config.gateway),
+        input_tokens=rough_input(facts.fields, call.operation, decision.targets[0].model(facts.upstream_model)),
         base64=call.base64,
     )
     return Planned(
-        targets=tuple(target.name for target in targets),
+        targets=tuple(target.name for target in decision.targets),
         backends=assignment.plan,
-        set_headers=_request_headers(assignment, plan),
+        set_headers=_request_headers(assignment, route),
         remove_headers=tuple(
             name for name in headers if name.startswith(INTERNAL_PREFIXES) and name not in _SET_BY_ARRIVAL
         ),
-        plan=plan,
+        route=route,
         call=call,
+        facts=facts,
+        decision=decision,
     )
 
 
-def _able(targets: tuple[Target, ...], fields: Mapping[str, Any], plan: Plan, asked: str) -> tuple[Target, ...]:
-    """The targets that lose nothing of the request's meaning, nor, on a strict route, any of its parameters.
-
-    Raises UnsupportedFeature when there is none, naming what each of them lacks.
-    """
-    model = plan.upstream_name(asked)
-    tables = [
-        translator.support_of(target.model(model))
-        for target in targets
-        if (translator := target.translator(Operation.CHAT, model)) is not None
-    ]
-    if not any(tables):
-        return targets
-    used = sorted(used_features(fields))
-    refused = {Support.REFUSED, Support.DROPPED} if plan.strict else {Support.REFUSED}
-    lacking = [[feature for feature in used if support_for(feature, table) in refused] for table in tables]
-    able = tuple(target for target, lacks in zip(targets, lacking, strict=True) if not lacks)
-    if not able:
-        reasons = "; ".join(
-            f"{target.backend} lacks {', '.join(lacks)}" for target, lacks in zip(targets, lacking, strict=True)
-        )
-        message = f"No backend of the model '{asked}' can serve all of this request: {reasons}."
-        raise UnsupportedFeature(message, param=lacking[0][0])
-    return able
+def may_explain(caller: Caller, gateway: Gateway) -> bool:
+    """Whether the caller may learn why a request went where it went."""
+    if gateway.explain == "tagged":
+        return EXPLAIN_TAG in caller.tags
+    return gateway.explain == "all"
 
 
 _SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
 
 
-def _request_headers(assignment: Assignment, plan: Plan) -> tuple[tuple[str, bytes], ...]:
+def _request_headers(assignment: Assignment, route: CompiledRoute) -> tuple[tuple[str, bytes], ...]:
     """Envoy's per-request knobs, always all three: a client's own must be overwritten.
 
     A router timeout of 0 is no timeout. For a stream it would cut what has begun without a word, so it comes late.
     """
     grace = _STREAM_GRACE_MS if assignment.stream else 0
-    total = 0 if plan.total_ms is None else plan.total_ms + grace
+    total = 0 if route.total_ms is None else route.total_ms + grace
     return (
         (ASSIGNMENT, assignment.to_header()),
         (ENVOY_MAX_RETRIES, b"%d" % (len(assignment.plan) - 1)),
@@ -209,10 +253,10 @@ def _models(path: str, snapshot: Snapshot) -> Answer:
     if path == _MODELS:
         return Answer(status=200, body=model_list_body(snapshot.models, created=created))
     name = unquote(path.removeprefix(f"{_MODELS}/"))
-    plan = snapshot.plan(name) if name.isprintable() else None
-    if plan is None:
+    route = snapshot.route(name) if name.isprintable() else None
+    if route is None:
         raise _model_not_found(name)
-    return Answer(status=200, body=model_body(name, created=created, owner=plan.targets[0].provider.name))
+    return Answer(status=200, body=model_body(name, created=created, owner=route.targets[0].provider.name))
 
 
 def _model_not_found(name: str) -> ModelNotFound:

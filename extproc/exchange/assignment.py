@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
 
 import orjson
 
 from extproc.admission.caller import ANONYMOUS, Caller
 from extproc.errors import InternalError
+from extproc.headers import DECISION, DECISION_REASON
 from extproc.openai.call import Call, Operation
+
+_PLAIN: Final = " ,;:.()[]_-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,18 @@ class Assignment:
     """``name=variant`` of each experiment that the request is part of."""
     decision: str | None = None
     """The id under which the choice of the plan is explained."""
+    reason: str | None = None
+    """Why this plan, in a line."""
+    explain: bool = False
+    """The reply is to say so."""
+
+    @property
+    def explained(self) -> tuple[tuple[str, str], ...]:
+        """Headers that say why it went where it went; none for a client that did not ask, or may not know."""
+        if not self.explain:
+            return ()
+        reason = f"{self.rule or 'default'}: {self.reason}"
+        return ((DECISION, self.decision or ""), (DECISION_REASON, quote(reason, safe=_PLAIN)))
 
     def to_header(self) -> bytes:
         """Compact JSON; control characters cannot occur in it."""

@@ -10,11 +10,11 @@ from extproc.config.backends import Backend
 from extproc.dialects.base import ClientReply, Translator
 from extproc.errors import InternalError, UnsupportedFeature
 from extproc.exchange.assignment import Assignment, read_assignment
-from extproc.exchange.snapshot import Target
 from extproc.exchange.trail import read_trail
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, ENVOY_MAX_RETRIES, TRAIL, Headers
 from extproc.openai.error_body import AttemptSummary
+from extproc.routing.target import Target
 
 # What a provider may see of the client's request headers, beside the backend's forwardHeaders. Everything else stays
 # here: credentials and cookies above all, but also addresses and whatever else a client's platform adds.

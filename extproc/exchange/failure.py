@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from extproc.errors import CredentialUnavailable, InternalError, UpstreamError
-from extproc.exchange.snapshot import Target
 from extproc.exchange.verdict import REDIRECTED, Reason, Verdict
 from extproc.openai.error_body import AttemptSummary
+from extproc.routing.target import Target
 
 # Envoy's response code details: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
 _LOCAL: Final = (

@@ -30,6 +30,7 @@ class Outcome:
     rule: str | None
     experiments: tuple[str, ...]
     decision: str | None
+    decision_reason: str | None
     caller: Caller
     operation: Operation
     stream: bool
@@ -81,6 +82,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         rule=assignment.rule,
         experiments=assignment.experiments,
         decision=assignment.decision,
+        decision_reason=assignment.reason,
         caller=assignment.caller,
         operation=assignment.operation,
         stream=assignment.stream,

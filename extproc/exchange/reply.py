@@ -75,6 +75,7 @@ def own_headers(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     )
     if attempt.dropped:
         own = (*own, (DROPPED_PARAMS, _names(attempt.dropped)))
+    own = (*own, *attempt.assignment.explained)
     return (*own, (TRAIL, write_trail(attempt.before))) if attempt.before else own
 
 

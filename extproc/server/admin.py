@@ -1,4 +1,4 @@
-"""The admin listener, for operators: ``/healthz``, ``/readyz``, ``/config``, ``/backends``, ``/metrics`` …"""
+"""The admin listener, for operators: health, readiness, the config, metrics, and where a request would go."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from extproc.bootstrap.process import EnvoyError
+from extproc.errors import KortexError
+from extproc.exchange.snapshot import Snapshot
+from extproc.openai.error_body import error_body
+from extproc.routing.health import BackendState
+from extproc.server.explaining import explain_request
 
 _STOP_SECONDS: Final = 1
+_EXPLAIN: Final = "/explain"
 _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,19 +36,24 @@ class Operated:
     """What operators look at.
 
     ``ready`` gives each condition of readiness by name; ``describe`` and ``backends`` are JSON-ready, without secrets;
-    ``registry`` is collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody
-    else's.
+    ``registry`` is collected in a thread; ``snapshot`` and ``states`` are what new requests are decided by; ``envoy``
+    gives Envoy's own statistics, or is None where Envoy is somebody else's.
     """
 
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     describe: Callable[[], Mapping[str, Any]]
     backends: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
+    snapshot: Callable[[], Snapshot]
+    states: Callable[[], Mapping[str, BackendState]]
     envoy: Callable[[], Awaitable[str]] | None
 
 
 def admin_application(operated: Operated) -> Starlette:
-    """The routes. Everything is read afresh at each request, and nothing can be changed through here."""
+    """The routes. Everything is read afresh at each request, and nothing can be changed through here.
+
+    ``POST /explain`` calls nobody either.
+    """
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -86,13 +97,30 @@ def admin_application(operated: Operated) -> Starlette:
             raise error
         status, message, headers = error.status_code, error.detail, error.headers
         if status == 404:
-            message = f"nothing is here; there are {', '.join(endpoints)}"
+            message = f"nothing is here; there are {', '.join((*endpoints, _EXPLAIN))}"
         return _json({"error": {"message": message}}, status, headers)
 
     return Starlette(
-        routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()],
+        routes=[
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()),
+            Route(_EXPLAIN, _explaining(operated), methods=["POST"]),
+        ],
         exception_handlers={HTTPException: refuse},
     )
+
+
+def _explaining(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
+    async def explain(request: Request) -> Response:
+        # Counting a long prompt to its end takes a while.
+        try:
+            told = await asyncio.to_thread(
+                explain_request, await request.body(), operated.snapshot(), operated.states()
+            )
+        except KortexError as error:
+            return Response(error_body(error), error.status, media_type="application/json")
+        return _json(told)
+
+    return explain
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -14,12 +14,13 @@ from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt, UpstreamHeaders, begin_attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.reply import Body, Head, Reply, Step
-from extproc.exchange.snapshot import Snapshot, Target
+from extproc.exchange.snapshot import Snapshot
 from extproc.exchange.verdict import Reason
 from extproc.exchange.without_provider import WithoutProvider, answer_embedded, refuse, refuse_too_small
 from extproc.headers import FAILOVER, REQUEST_ID, Headers
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.routing.target import Target
 from extproc.server import messages
 from extproc.server.seams import Context, Recorder, next_message
 

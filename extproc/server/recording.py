@@ -5,6 +5,7 @@ from __future__ import annotations
 from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
+from extproc.routing.decision import Decision
 from extproc.server.board_link import BoardLink
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
@@ -21,6 +22,10 @@ class Recording:
     def refused(self, error: KortexError) -> None:
         """See Recorder."""
         self._metrics.refused(error)
+
+    def decided(self, decision: Decision) -> None:
+        """See Recorder."""
+        self._metrics.decided(decision)
 
     def begun(self, attempt: Attempt) -> None:
         """See Recorder."""

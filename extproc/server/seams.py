@@ -10,9 +10,11 @@ import grpc
 from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
-from extproc.exchange.snapshot import Snapshot, Target
+from extproc.exchange.snapshot import Snapshot
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.routing.decision import Decision
 from extproc.routing.health import BackendStates
+from extproc.routing.target import Target
 
 Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
 
@@ -28,6 +30,9 @@ class Recorder(Protocol):
 
     def refused(self, error: KortexError) -> None:
         """Arrival refused the request."""
+
+    def decided(self, decision: Decision) -> None:
+        """Arrival knows where the request goes, or that it goes nowhere."""
 
     def begun(self, attempt: Attempt) -> None:
         """An attempt reaches for its provider; ``ended`` follows, whatever happens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from typing import Final
 
@@ -87,7 +88,13 @@ class _ArrivalStream:
                 return messages.CONTINUE_HEADERS, False
             return messages.immediate_reply(answer, None), True
         planned = plan_call(
-            self._headers, message.request_body.body, snapshot=self._snapshot, states=self._board, now=time.time
+            self._headers,
+            message.request_body.body,
+            snapshot=self._snapshot,
+            states=self._board,
+            now=time.time,
+            decision_id=secrets.token_hex(8),
+            decided=self._recorder.decided,
         )
         self._board.planned(planned.backends[0])
         return messages.planned_reply(planned), True

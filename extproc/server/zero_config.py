@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from extproc.config.backends import Backend
 from extproc.config.problems import ConfigError, Problem
 from extproc.config.scalars import parse_address
-from extproc.exchange.snapshot import is_glob
 from extproc.openai.call import Call, Operation
 from extproc.providers.base import OPENAI_PATHS, Environment, Provider
 from extproc.providers.registry import PROVIDERS
+from extproc.routing.globs import is_glob
 
 LISTEN: Final = "KORTEX_LISTEN"
 ADMIN: Final = "KORTEX_ADMIN"

@@ -21,6 +21,9 @@ def describe(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
     fields = {
         "request_id": None if request_id is None else _readable(request_id),
         "route": outcome.route,
+        "rule": outcome.rule,
+        "decision": outcome.decision,
+        "decision_reason": outcome.decision_reason,
         "operation": outcome.operation.value,
         "stream": outcome.stream,
         "requested_model": outcome.asked,

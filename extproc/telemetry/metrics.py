@@ -19,6 +19,7 @@ from extproc.exchange.trail import ANSWERED
 from extproc.exchange.verdict import Reason
 from extproc.metering.measured import UsageSource
 from extproc.openai.usage import usage_counts
+from extproc.routing.decision import Decision
 
 # Seconds. The conventions' own boundaries: token latencies reach from milliseconds to minutes.
 _DURATION_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 300)
@@ -38,6 +39,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._count_of_requests(registry)
+        self._count_of_decisions(registry)
         self._count_of_attempts(registry)
         self._count_of_tokens(registry)
 
@@ -59,6 +61,24 @@ class Metrics:
                 "From arrival to the end of the reply, all attempts together.",
                 _CALL,
                 buckets=_DURATION_BUCKETS,
+                registry=registry,
+            ).labels
+        )
+
+    def _count_of_decisions(self, registry: CollectorRegistry) -> None:
+        self._decisions = cache(
+            Counter(
+                "kortex_decisions",
+                "Decisions where requests go, by the rule that matched; empty for the default backend.",
+                ("route", "rule"),
+                registry=registry,
+            ).labels
+        )
+        self._failed_rules = cache(
+            Counter(
+                "kortex_rule_errors",
+                "Expressions under `when` that gave no answer, so that their rule did not match.",
+                ("route", "rule"),
                 registry=registry,
             ).labels
         )
@@ -161,6 +181,12 @@ class Metrics:
     def refused(self, error: KortexError) -> None:
         """A client error found on arrival."""
         self._refused(error.code or error.type).inc()
+
+    def decided(self, decision: Decision) -> None:
+        """Where a request goes, and by which rule."""
+        self._decisions(decision.route, decision.rule or "").inc()
+        for rule in decision.failed_rules:
+            self._failed_rules(decision.route, rule).inc()
 
     def begun(self, attempt: Attempt) -> None:
         """One more under way."""

@@ -10,7 +10,8 @@ import pytest
 from extproc.bootstrap.clusters import clusters_of
 from extproc.bootstrap.provider_listener import provider_listener
 from extproc.bootstrap.typed_config import to_json
-from extproc.exchange.snapshot import Snapshot, Target
+from extproc.exchange.snapshot import Snapshot
+from extproc.routing.target import Target
 
 CONFIG = """
 gateway: {bodyLimit: 4MiB}

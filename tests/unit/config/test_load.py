@@ -230,7 +230,7 @@ def test_a_backend_is_checked_as_its_providers_when_it_is_wrong(
         ),
         pytest.param(
             "{models: [m], defaultBackend: b}",
-            ["r.defaultBackend: must be a mapping, with the keys name"],
+            ["r.defaultBackend: must be a mapping, with the keys name, weight"],
             id="short-form",
         ),
         pytest.param(

@@ -50,7 +50,7 @@ def test_the_readme_has_todays_reference_when_released(update_golden: bool) -> N
         pytest.param("| `tuned` | `login.key` | secret | required |", id="key-of-a-variant"),
         pytest.param("| `tuned` | `login.role` | text | required |", id="key-of-the-other-variant"),
         pytest.param("| `models` | list of text | required | Names or globs (`*`, `?`).", id="list-required"),
-        pytest.param("| `fallback` | mapping | – | Where it goes when that fails. |", id="optional-mapping"),
+        pytest.param("| `fallback` | mapping | – | Where a call goes when that fails", id="optional-mapping"),
         pytest.param("| `fallback.backends` | list of text | required |", id="key-of-a-mapping"),
         pytest.param("| `retries` | mapping | – | As `gateway.retries`", id="mapping-already-described"),
     ],

@@ -55,17 +55,17 @@ def start(snapshot: Snapshot) -> StartAttempt:
         headers: tuple[tuple[str, str], ...] = (),
         model: str = "gpt-4",
     ) -> Attempt:
-        plan = snapshot.plan(model)
-        assert plan is not None
+        route = snapshot.route(model)
+        assert route is not None
         assignment = Assignment(
             operation=operation,
             asked=model,
-            model=plan.upstream_name(model),
+            model=route.upstream_name(model),
             stream=stream,
             include_usage=include_usage,
-            route=plan.route,
-            plan=tuple(target.backend for target in plan.targets),
-            retries=plan.retries,
+            route=route.name,
+            plan=tuple(target.backend for target in route.targets),
+            retries=route.retries,
             try_ms=2_000,
             idle_ms=1_000,
             arrived_ms=100_000,
@@ -74,6 +74,6 @@ def start(snapshot: Snapshot) -> StartAttempt:
         fields = [(ASSIGNMENT, assignment.to_header().decode()), (ENVOY_ATTEMPT_COUNT, str(number)), *headers]
         if trail is not None:
             fields.append((TRAIL, trail))
-        return begin_attempt(Headers(fields), plan.targets[number - 1], started=100.0)
+        return begin_attempt(Headers(fields), route.targets[number - 1], started=100.0)
 
     return begin

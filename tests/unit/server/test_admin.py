@@ -13,10 +13,31 @@ from prometheus_client import CollectorRegistry, Counter, Metric
 from prometheus_client.registry import Collector
 
 from extproc.bootstrap.process import EnvoyError
+from extproc.config.load import load
+from extproc.exchange.snapshot import Snapshot, compile_snapshot
+from extproc.providers.registry import PROVIDERS, SETTINGS
+from extproc.routing.health import BackendState, Circuit
 from extproc.server.addresses import listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
 
 READY = {"config": True, "workers": True}
+
+
+def snapshot() -> Snapshot:
+    """A route with a rule."""
+    text = b"""
+backends:
+  first: {provider: custom, url: "http://first.test/v1", model: first-model, apiKey: {env: FIRST}}
+  second: {provider: custom, url: "http://second.test/v1"}
+routes:
+  all:
+    models: ["*"]
+    rules: [{name: streams, match: {stream: true}, backends: [{name: second}]}]
+    defaultBackend: {name: first}
+"""
+    config = load(text, SETTINGS).config
+    secret = {name: (lambda: "sk-secret") for name in config.backends}
+    return compile_snapshot(config, number=1, loaded_at=0.0, providers=PROVIDERS, credentials=secret)
 
 
 class Gateway:
@@ -42,6 +63,8 @@ class Gateway:
             describe=lambda: self.description,
             backends=lambda: {"backends": {"a": {"circuit": "open", "reason": "timeout"}}},
             registry=self.registry,
+            snapshot=snapshot,
+            states=lambda: {"first": BackendState(circuit=Circuit.OPEN)},
             envoy=self.envoy if with_envoy else None,
         )
 
@@ -193,3 +216,45 @@ async def test_server_ends_when_a_client_keeps_its_connection(gateway: Gateway) 
     async with httpx.AsyncClient(trust_env=False) as client:
         await client.get(f"http://{spell_address(listening)}/healthz")
         await asyncio.wait_for(server.stop(), 10)
+
+
+async def test_explain_says_where_a_request_would_go(gateway: Gateway) -> None:
+    """By the snapshot in force, with what the provider would be sent, and without its credential."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    asked = {"body": body, "headers": {"X-A": "b"}}
+    async with gateway.client() as client:
+        reply = await client.post("/explain", json=asked)
+        streamed = await client.post("/explain", json={"body": {**body, "stream": True}, "decision": "d7"})
+    assert reply.status_code == 200
+    told = reply.json()
+    assert (told["rule"], told["plan"]) == (None, ["first"])
+    assert told["attempts"][0]["request"]["url"] == "http://first.test/v1/chat/completions"
+    assert ["authorization", "***"] in told["attempts"][0]["request"]["headers"]
+    assert "sk-secret" not in reply.text
+    assert (streamed.json()["rule"], streamed.json()["plan"]) == ("streams", ["second"])
+    assert streamed.json()["decision"] == "d7"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        pytest.param("{", 400, "could not parse", id="no-json"),
+        pytest.param("{}", 400, "'body'", id="no-body"),
+        pytest.param('{"body": {}, "hedaers": {}}', 400, "there are body, path, headers, decision", id="unknown-key"),
+        pytest.param('{"body": []}', 400, "expected an object", id="body-is-a-list"),
+        pytest.param('{"body": {}, "path": "/v1/nothing"}', 404, "/v1/nothing", id="unknown-path"),
+        pytest.param('{"body": {}}', 400, "'model'", id="what-a-client-would-be-told"),
+    ],
+)
+async def test_explain_refuses_what_is_no_request(gateway: Gateway, asked: str, status: int, words: str) -> None:
+    """In OpenAI's shape, as the gateway itself would."""
+    async with gateway.client() as client:
+        reply = await client.post("/explain", content=asked)
+    assert reply.status_code == status
+    assert words in reply.json()["error"]["message"]
+
+
+async def test_explain_is_only_for_posts(gateway: Gateway) -> None:
+    """A request has a body."""
+    async with gateway.client() as client:
+        assert (await client.get("/explain")).status_code == 405

@@ -19,6 +19,7 @@ from extproc.headers import ASSIGNMENT
 from extproc.openai.call import Operation
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.providers.registry import PROVIDERS, SETTINGS
+from extproc.routing.decision import Decision
 from extproc.server.attempt_stream import AttemptStream
 from extproc.server.seams import Context
 
@@ -43,6 +44,9 @@ class Recorder:
 
     def refused(self, error: KortexError) -> None:
         raise AssertionError(error)
+
+    def decided(self, decision: Decision) -> None:
+        raise AssertionError(decision)
 
     def begun(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)
