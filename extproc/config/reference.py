@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from extproc.config.backends import Backend, BaseUrl
 from extproc.config.gateway import Gateway
+from extproc.config.ledger import DatabaseUrl, Days, Ledger
 from extproc.config.prices import Amount
 from extproc.config.routes import Route
 from extproc.config.scalars import Duration, ListenAddress, SecretRef, Size
@@ -31,6 +32,8 @@ _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (Amount, "amount in quotes"),
     (ListenAddress, "host:port"),
     (BaseUrl, "URL"),
+    (DatabaseUrl, "URL"),
+    (Days, "days"),
     (SecretRef, "secret"),
     (str, "text"),
     (int, "whole number"),
@@ -66,6 +69,8 @@ def reference_markdown(settings: Mapping[str, type[Backend]]) -> str:
         _table_by_provider(differing),
         "### `routes.<name>`",
         _table(_rows(Route, "", described)),
+        "### `ledger`",
+        _table(_rows(Ledger, "", described)),
     ]
     return "\n\n".join(parts)
 

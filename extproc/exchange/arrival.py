@@ -82,9 +82,15 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
 
 
 def plan_call(
-    headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float], states: BackendStates = NOTHING_SEEN
+    headers: Headers,
+    body: bytes,
+    *,
+    snapshot: Snapshot,
+    now: Callable[[], float],
+    exchange: str,
+    states: BackendStates = NOTHING_SEEN,
 ) -> Planned:
-    """Decide by the body. ``now`` gives Unix seconds. Raises ClientError."""
+    """Decide by the body. ``now`` gives Unix seconds; ``exchange`` is the request's own id. Raises ClientError."""
     path = headers.get(":path", "").partition("?")[0]
     limit = snapshot.config.gateway.body_limit
     if len(body) > limit:
@@ -121,6 +127,7 @@ def plan_call(
         deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
         strict=plan.strict,
         carries=call.carries,
+        exchange=exchange,
         input_tokens=rough_input(fields, call.operation, targets[0].model(plan.upstream_name(call.model))),
         base64=call.base64,
     )

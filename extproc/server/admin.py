@@ -1,4 +1,4 @@
-"""The admin listener, for operators: ``/healthz``, ``/readyz``, ``/config``, ``/backends``, ``/metrics`` …"""
+"""The admin listener, for operators: health, readiness, the config, backends, metrics and usage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -20,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from extproc.bootstrap.process import EnvoyError
+from extproc.ledger.question import BadQuestion, LedgerUnavailable
 
 _STOP_SECONDS: Final = 1
 _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,7 +33,8 @@ class Operated:
 
     ``ready`` gives each condition of readiness by name; ``describe`` and ``backends`` are JSON-ready, without secrets;
     ``registry`` is collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody
-    else's.
+    else's. ``degraded`` says by name what should be mended although the gateway serves; ``usage`` answers a query's
+    parameters, in a thread, and is None where no ledger is kept.
     """
 
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
@@ -39,6 +42,8 @@ class Operated:
     backends: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
     envoy: Callable[[], Awaitable[str]] | None
+    degraded: Callable[[], Mapping[str, str]] = dict
+    usage: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None
 
 
 def admin_application(operated: Operated) -> Starlette:
@@ -50,7 +55,9 @@ def admin_application(operated: Operated) -> Starlette:
     async def readyz(_: Request) -> Response:
         conditions = await operated.ready()
         ready = all(conditions.values())
-        return _json({"ready": ready, "conditions": dict(conditions)}, 200 if ready else 503)
+        degraded = dict(operated.degraded())
+        detail = {"degraded": degraded} if degraded else {}
+        return _json({"ready": ready, "conditions": dict(conditions), **detail}, 200 if ready else 503)
 
     async def config(_: Request) -> Response:
         return _json(operated.describe())
@@ -79,13 +86,14 @@ def admin_application(operated: Operated) -> Starlette:
         "/backends": backends,
         "/metrics": metrics,
         "/metrics/envoy": metrics_of_envoy,
+        "/usage": _usage(operated),
     }
 
     async def refuse(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):  # Starlette's signature; it is registered for nothing else
             raise error
         status, message, headers = error.status_code, error.detail, error.headers
-        if status == 404:
+        if status == 404 and message == HTTPStatus.NOT_FOUND.phrase:
             message = f"nothing is here; there are {', '.join(endpoints)}"
         return _json({"error": {"message": message}}, status, headers)
 
@@ -93,6 +101,20 @@ def admin_application(operated: Operated) -> Starlette:
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()],
         exception_handlers={HTTPException: refuse},
     )
+
+
+def _usage(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
+    async def usage(request: Request) -> Response:
+        if operated.usage is None:
+            raise HTTPException(404, "no ledger is kept: see ledger in the configuration")
+        try:
+            return _json(await asyncio.to_thread(operated.usage, request.query_params))
+        except BadQuestion as error:
+            raise HTTPException(400, str(error)) from error
+        except LedgerUnavailable as error:
+            raise HTTPException(503, str(error)) from error
+
+    return usage
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -7,9 +7,9 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
-from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
+from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot, Target
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing.health import BackendStates
@@ -26,11 +26,14 @@ async def next_message(context: Context) -> ProcessingRequest | None:
 class Recorder(Protocol):
     """Telemetry, as the streams see it."""
 
-    def refused(self, error: KortexError) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """Arrival refused the request."""
 
     def begun(self, attempt: Attempt) -> None:
         """An attempt reaches for its provider; ``ended`` follows, whatever happens."""
+
+    def settled(self, outcome: Outcome, request_id: str | None) -> None:
+        """How the attempt ends is known; its last words have not been sent yet. What must not be lost is kept here."""
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         """The attempt is over."""

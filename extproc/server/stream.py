@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from typing import Final
 
 from extproc.errors import KortexError, MethodNotAllowed
 from extproc.exchange.arrival import Answer, arrive, plan_call
 from extproc.exchange.failure import broken
+from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot
+from extproc.exchange.trace import TRACEPARENT, Trace, continue_trace
 from extproc.headers import REQUEST_ID, Headers
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
@@ -60,6 +63,8 @@ class _ArrivalStream:
         self._snapshot = snapshot
         self._board = board
         self._headers = Headers()
+        self._exchange = secrets.token_hex(16)
+        self._began = time.time()
 
     async def serve(self) -> None:
         while True:
@@ -69,7 +74,7 @@ class _ArrivalStream:
             try:
                 reply, done = self._reply(message)
             except KortexError as error:
-                self._recorder.refused(error)
+                self._recorder.refused(self._refusal(error))
                 reply, done = refusal(error), True
             except Exception:
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
@@ -87,10 +92,32 @@ class _ArrivalStream:
                 return messages.CONTINUE_HEADERS, False
             return messages.immediate_reply(answer, None), True
         planned = plan_call(
-            self._headers, message.request_body.body, snapshot=self._snapshot, states=self._board, now=time.time
+            self._headers,
+            message.request_body.body,
+            snapshot=self._snapshot,
+            states=self._board,
+            now=time.time,
+            exchange=self._exchange,
         )
         self._board.planned(planned.backends[0])
         return messages.planned_reply(planned), True
+
+    def _refusal(self, error: KortexError) -> Refusal:
+        return Refusal(
+            error=error,
+            exchange=self._exchange,
+            request_id=self._headers.get(REQUEST_ID),
+            path=self._headers.get(":path", "").partition("?")[0],
+            arrived=self._began,
+            ended=time.time(),
+            trace=self._trace(),
+        )
+
+    def _trace(self) -> Trace | None:
+        tracing = self._snapshot.config.gateway.tracing
+        if tracing is None:
+            return None
+        return continue_trace(self._headers.get(TRACEPARENT), exchange=self._exchange, ratio=tracing.sampling)
 
 
 def refusal(error: KortexError) -> bytes:
