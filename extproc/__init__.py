@@ -4,7 +4,8 @@ Where things are, outermost first; each layer imports only from those below it:
 
     cli            the command `kortex`, one file per verb
     server         where Envoy speaks to us: the ext_proc streams, workers, supervisor, reload, admin
-    telemetry      metrics and the access log
+    telemetry      metrics, traces and the access log
+    ledger         what every request used and cost: spooled by the workers, booked in a database, reported
     credentials    secrets and short-lived tokens, got off the request path
     bootstrap      Envoy's configuration (pure) and its process
     exchange       the life of one request, as values: arrival, attempt, reply, verdict, outcome

@@ -47,6 +47,7 @@ BANNED_WORDS = {"common", "handler", "handlers", "helper", "helpers", "manager",
 MAY_CATCH_ALL = (
     "extproc/cli/",
     "extproc/credentials/store.py",
+    "extproc/ledger/writer.py",
     "extproc/server/attempt_stream.py",
     "extproc/server/reload.py",
     "extproc/server/stream.py",

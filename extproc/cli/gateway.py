@@ -8,9 +8,9 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -19,6 +19,7 @@ from rich.console import Console
 from extproc.bootstrap.process import find_envoy
 from extproc.bootstrap.system_roots import find_system_roots
 from extproc.cli.banner import Served, print_banner
+from extproc.cli.bookkeeping import bookkeeping
 from extproc.cli.console import FAILED
 from extproc.cli.envoy_binary import envoy_version
 from extproc.cli.run_directory import run_directory
@@ -31,6 +32,9 @@ from extproc.server.backends_page import describe_backends
 from extproc.server.logs import log_to_standard_error
 from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.supervisor import Setup, Supervisor
+
+if TYPE_CHECKING:
+    from extproc.server.bookkeeping import Bookkeeping
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -56,7 +60,11 @@ async def run_gateway(options: Options) -> int:
         log_to_standard_error(gateway.log_level)
         check_free(gateway.listen)
         admin_socket = listen(gateway.admin)
-        async with _admin(supervisor, admin_socket), _stopped(supervisor):
+        async with (
+            bookkeeping(supervisor.snapshot.config) as ledger,
+            _admin(supervisor, admin_socket, ledger),
+            _stopped(supervisor),
+        ):
             if not await _started(supervisor, signals):
                 return 0
             served = Served(
@@ -123,7 +131,7 @@ async def _stopped(supervisor: Supervisor) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncIterator[None]:
+async def _admin(supervisor: Supervisor, listening: socket.socket, ledger: Bookkeeping | None) -> AsyncIterator[None]:
     """From before the start, so that readiness can be seen coming, until the end, so that draining can."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(supervisor.metrics_directory))  # type: ignore[no-untyped-call] # as shipped
@@ -137,6 +145,9 @@ async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncItera
         states=supervisor.board.overview,
         envoy=supervisor.envoy.prometheus,
     )
+    if ledger is not None:
+        registry.register(ledger)
+        operated = replace(operated, degraded=ledger.degraded, usage=ledger.usage)
     server = AdminServer(admin_application(operated), listening)
     await server.start()
     try:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from extproc.cli import check, config_schema, explain, render, run, serve, version
+from extproc.cli import check, config_schema, explain, render, run, serve, usage, version
 
 app = typer.Typer(
     name="kortex",
@@ -22,6 +22,7 @@ app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("render")(render.render)
 app.add_typer(config_schema.app, name="config")
+app.add_typer(usage.app, name="usage")
 app.command("version")(version.version)
 
 

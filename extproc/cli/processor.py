@@ -7,12 +7,13 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import REGISTRY
 
+from extproc.cli.bookkeeping import bookkeeping
 from extproc.cli.console import Failed
 from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import find_source
@@ -23,6 +24,9 @@ from extproc.server.backends_page import describe_backends
 from extproc.server.logs import log_to_standard_error
 from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.standalone import Standalone
+
+if TYPE_CHECKING:
+    from extproc.server.bookkeeping import Bookkeeping
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -50,7 +54,7 @@ async def run_processor(options: Options) -> int:
     admin_socket = listen(options.admin or gateway.admin)
     if not options.listen.startswith("unix:"):
         check_free(options.listen)  # says why not, where gRPC does not
-    async with _admin(processor, admin_socket):
+    async with bookkeeping(processor.snapshot.config) as ledger, _admin(processor, admin_socket, ledger):
         try:
             address = await processor.start()
         except RuntimeError as error:
@@ -69,7 +73,7 @@ async def run_processor(options: Options) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterator[None]:
+async def _admin(processor: Standalone, listening: socket.socket, ledger: Bookkeeping | None) -> AsyncIterator[None]:
     own = SelfMetrics(processor.history, lambda: _vitals(processor), processor.board)
     REGISTRY.register(own)
     operated = Operated(
@@ -81,6 +85,9 @@ async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterat
         states=processor.board.overview,
         envoy=None,
     )
+    if ledger is not None:
+        REGISTRY.register(ledger)
+        operated = replace(operated, degraded=ledger.degraded, usage=ledger.usage)
     server = AdminServer(admin_application(operated), listening)
     await server.start()
     try:
@@ -88,6 +95,8 @@ async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterat
     finally:
         await server.stop()
         REGISTRY.unregister(own)
+        if ledger is not None:
+            REGISTRY.unregister(ledger)
 
 
 def _vitals(processor: Standalone) -> Vitals:

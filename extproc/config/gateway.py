@@ -8,9 +8,11 @@ from pydantic import Field, SerializeAsAny
 
 from extproc.config.backends import Backend
 from extproc.config.health import CircuitBreaker
+from extproc.config.ledger import Ledger
 from extproc.config.prices import Unpriced
 from extproc.config.routes import Retries, Route, Timeouts
 from extproc.config.scalars import Duration, ListenAddress, Model, Name, Size
+from extproc.config.tracing import Tracing
 
 DEFAULT_TIMEOUTS = Timeouts.model_validate(
     {"connect": "5s", "firstToken": "60s", "unstreamed": "10m", "idle": "60s", "total": None}
@@ -60,6 +62,8 @@ class Gateway(Model):
     """Who learns with ``x-kortex-explain: 1`` why a request went where: nobody, all, or keys tagged ``explain``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Of Kortex itself, on standard error."""
+    tracing: Tracing | None = None
+    """Traces to an OpenTelemetry collector. Default: none."""
 
 
 class Config(Model):
@@ -71,6 +75,8 @@ class Config(Model):
     """The upstreams, by a name of yours."""
     routes: dict[Name, Route] = {}
     """Which models clients may ask for and which backends answer, by a name of yours."""
+    ledger: Ledger | None = None
+    """What each request used and cost, in a database. Default: none is kept."""
 
     def redacted(self) -> dict[str, Any]:
         """The effective config for people to look at. It holds references to secrets, never secrets."""

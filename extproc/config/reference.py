@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from extproc.config.backends import Backend, BaseUrl
 from extproc.config.expressions import Expression
 from extproc.config.gateway import Gateway
+from extproc.config.ledger import DatabaseUrl, Days, Ledger
 from extproc.config.matches import HeaderWanted, Operations, Paths, Texts, TimeOfDay
 from extproc.config.patterns import Pattern
 from extproc.config.prices import Amount
@@ -35,6 +36,8 @@ _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (Amount, "amount in quotes"),
     (ListenAddress, "host:port"),
     (BaseUrl, "URL"),
+    (DatabaseUrl, "URL"),
+    (Days, "days"),
     (SecretRef, "secret"),
     (Texts, "text or list of text"),
     (Paths, "text or list of text"),
@@ -78,6 +81,8 @@ def reference_markdown(settings: Mapping[str, type[Backend]]) -> str:
         _table_by_provider(differing),
         "### `routes.<name>`",
         _table(_rows(Route, "", described)),
+        "### `ledger`",
+        _table(_rows(Ledger, "", described)),
     ]
     return "\n\n".join(parts)
 

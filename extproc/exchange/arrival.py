@@ -95,20 +95,21 @@ def plan_call(  # noqa: PLR0913 - what a decision depends on, by keyword
     *,
     snapshot: Snapshot,
     now: Callable[[], float],
+    exchange: str,
     decision_id: str,
     caller: Caller = ANONYMOUS,
     states: BackendStates = NOTHING_SEEN,
     decided: Callable[[Decision], None] = lambda _: None,
 ) -> Planned:
-    """Decide by the body. ``now`` gives Unix seconds, ``decision_id`` is drawn for this request. Raises ClientError.
+    """Decide by the body. ``now`` gives Unix seconds; ``exchange`` and ``decision_id`` are the request's own ids.
 
-    ``decided`` is told every decision, those not to serve the call too.
+    ``decided`` is told every decision, those not to serve the call too. Raises ClientError.
     """
     weighed = weigh_call(
         headers, body, snapshot=snapshot, now=now, decision_id=decision_id, caller=caller, states=states
     )
     decided(weighed.decision)
-    return plan_weighed(weighed, headers, snapshot)
+    return plan_weighed(weighed, headers, snapshot, exchange=exchange)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ def weigh_call(
     return Weighed(route=route, facts=facts, decision=decide(facts, route, states))
 
 
-def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Planned:
+def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exchange: str = "") -> Planned:
     """What Envoy is told. Raises ClientError when nobody is to serve the call."""
     if not weighed.decision.targets:
         raise refuse_unserved(weighed.decision, weighed.facts)
@@ -182,6 +183,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot) -> Plan
         decision=decision.id,
         reason=decision.reason,
         explain=headers.get(EXPLAIN) == "1" and may_explain(facts.caller, snapshot.config.gateway),
+        exchange=exchange,
         input_tokens=rough_input(facts.fields, call.operation, decision.targets[0].model(facts.upstream_model)),
         base64=call.base64,
     )

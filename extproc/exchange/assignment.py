@@ -50,6 +50,8 @@ class Assignment:
     """``name=variant`` of each experiment that the request is part of."""
     decision: str | None = None
     """The id under which the choice of the plan is explained."""
+    exchange: str = ""
+    """32 hexadecimal digits that no other request has: a request id is the client's to choose."""
     reason: str | None = None
     """Why this plan, in a line."""
     explain: bool = False

@@ -10,6 +10,7 @@ from extproc.config.backends import Backend
 from extproc.dialects.base import ClientReply, Translator
 from extproc.errors import InternalError, UnsupportedFeature
 from extproc.exchange.assignment import Assignment, read_assignment
+from extproc.exchange.trace import TRACEPARENT, TRACESTATE, Trace, continue_trace
 from extproc.exchange.trail import read_trail
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, ENVOY_MAX_RETRIES, TRAIL, Headers
@@ -25,8 +26,8 @@ _FORWARDED: Final = frozenset(
         "transfer-encoding",
         "user-agent",
         "x-request-id",
-        "traceparent",
-        "tracestate",
+        TRACEPARENT,
+        TRACESTATE,
         "idempotency-key",
         "openai-beta",
     }
@@ -55,6 +56,8 @@ class Attempt:
     started: float
     dropped: tuple[str, ...] = ()
     """Names of the client's parameters that the provider was not sent; known when the request is written."""
+    trace: Trace | None = None
+    """None where the gateway keeps no traces: the client's own headers go on as they are."""
 
     @property
     def model(self) -> str:
@@ -73,6 +76,11 @@ class Attempt:
             return False
         overflowed = (backends.get(past.backend) for past in self.before if past.outcome == Reason.CONTEXT_LENGTH)
         return any(backend is not None and own < (backend.context_window or 0) for backend in overflowed)
+
+    @property
+    def _begins_trace(self) -> bool:
+        """Whether the trace is ours, so that a state of the client's would belong to another."""
+        return self.trace is not None and self.trace.parent is None
 
     @property
     def needs_body(self) -> bool:
@@ -107,12 +115,17 @@ class Attempt:
         ]
         if request.body is not None:
             fields.append(("content-length", str(len(request.body))))
+        if self.trace is not None:
+            fields.append((TRACEPARENT, self.trace.traceparent(self.number)))
         written = {name for name, _ in fields}
         forwarded = settings.forward_headers
         removed = tuple(
             name
             for name in headers
-            if name not in _FORWARDED and name not in written and name not in forwarded and name[0] != ":"
+            if (name not in _FORWARDED or (name == TRACESTATE and self._begins_trace))
+            and name not in written
+            and name not in forwarded
+            and name[0] != ":"
         )
         return UpstreamHeaders(
             set_headers=tuple(fields), remove_headers=removed, body=request.body, dropped=request.dropped
@@ -124,8 +137,11 @@ def _joined(*fields: tuple[str, str]) -> list[tuple[str, str]]:
     return list(Headers(fields).items())
 
 
-def begin_attempt(headers: Headers, target: Target, *, started: float) -> Attempt:
-    """Read what arrival and the attempts before have left. Raises InternalError."""
+def begin_attempt(headers: Headers, target: Target, *, started: float, trace_ratio: float | None = None) -> Attempt:
+    """Read what arrival and the attempts before have left. Raises InternalError.
+
+    ``trace_ratio`` is the share of clients' untraced requests that get a trace; None where there are no traces.
+    """
     assignment = read_assignment(headers.get(ASSIGNMENT))
     translator = target.translator(assignment.operation, assignment.model)
     if translator is None:
@@ -139,4 +155,7 @@ def begin_attempt(headers: Headers, target: Target, *, started: float) -> Attemp
         number=int(count) if count.isdigit() else 1,
         before=read_trail(headers.get(TRAIL)),
         started=started,
+        trace=None
+        if trace_ratio is None
+        else continue_trace(headers.get(TRACEPARENT), exchange=assignment.exchange, ratio=trace_ratio),
     )

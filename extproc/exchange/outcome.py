@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from extproc.admission.caller import Caller
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill
+from extproc.exchange.trace import Trace
 from extproc.exchange.verdict import Reason, Verdict
 from extproc.metering.cost import Cost
 from extproc.metering.measured import UsageSource
@@ -51,6 +52,11 @@ class Outcome:
     duration_ms: float
     request_ms: float
     """From the request's arrival at the edge to the end of this attempt."""
+    exchange: str
+    """The request's own id, the same for all its attempts."""
+    ended: float
+    """Unix seconds."""
+    trace: Trace | None
     retry_after: str | None = None
     """What the provider said in its header of that name when it failed."""
 
@@ -102,5 +108,8 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         first_event_ms=None if first_event_at is None else (first_event_at - attempt.started) * 1_000,
         duration_ms=(now - attempt.started) * 1_000,
         request_ms=now * 1_000 - assignment.arrived_ms,
+        exchange=assignment.exchange,
+        ended=now,
+        trace=attempt.trace,
         retry_after=retry_after,
     )

@@ -1,4 +1,4 @@
-"""The admin listener, for operators: health, readiness, the config, metrics, and where a request would go."""
+"""The admin listener, for operators: health, the config, backends, metrics, usage, and where a request would go."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -22,6 +23,7 @@ from starlette.routing import Route
 from extproc.bootstrap.process import EnvoyError
 from extproc.errors import KortexError
 from extproc.exchange.snapshot import Snapshot
+from extproc.ledger.question import BadQuestion, LedgerUnavailable
 from extproc.openai.error_body import error_body
 from extproc.routing.health import BackendState
 from extproc.server.explaining import explain_request
@@ -37,7 +39,9 @@ class Operated:
 
     ``ready`` gives each condition of readiness by name; ``describe`` and ``backends`` are JSON-ready, without secrets;
     ``registry`` is collected in a thread; ``snapshot`` and ``states`` are what new requests are decided by; ``envoy``
-    gives Envoy's own statistics, or is None where Envoy is somebody else's.
+    gives Envoy's own statistics, or is None where Envoy is somebody else's. ``degraded`` says by name what should be
+    mended although the gateway serves; ``usage`` answers a query's parameters, in a thread, and is None where no
+    ledger is kept.
     """
 
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
@@ -47,6 +51,8 @@ class Operated:
     snapshot: Callable[[], Snapshot]
     states: Callable[[], Mapping[str, BackendState]]
     envoy: Callable[[], Awaitable[str]] | None
+    degraded: Callable[[], Mapping[str, str]] = dict
+    usage: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None
 
 
 def admin_application(operated: Operated) -> Starlette:
@@ -61,7 +67,9 @@ def admin_application(operated: Operated) -> Starlette:
     async def readyz(_: Request) -> Response:
         conditions = await operated.ready()
         ready = all(conditions.values())
-        return _json({"ready": ready, "conditions": dict(conditions)}, 200 if ready else 503)
+        degraded = dict(operated.degraded())
+        detail = {"degraded": degraded} if degraded else {}
+        return _json({"ready": ready, "conditions": dict(conditions), **detail}, 200 if ready else 503)
 
     async def config(_: Request) -> Response:
         return _json(operated.describe())
@@ -75,28 +83,21 @@ def admin_application(operated: Operated) -> Starlette:
         text = await asyncio.to_thread(encode, operated.registry)
         return Response(text, media_type=content_type)
 
-    async def metrics_of_envoy(_: Request) -> Response:
-        if operated.envoy is None:
-            raise HTTPException(404)
-        try:
-            return Response(await operated.envoy(), media_type=_PROMETHEUS_TEXT)
-        except EnvoyError as error:
-            raise HTTPException(503, str(error)) from error
-
     endpoints = {
         "/healthz": healthz,
         "/readyz": readyz,
         "/config": config,
         "/backends": backends,
         "/metrics": metrics,
-        "/metrics/envoy": metrics_of_envoy,
+        "/metrics/envoy": _metrics_of_envoy(operated),
+        "/usage": _usage(operated),
     }
 
     async def refuse(_: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):  # Starlette's signature; it is registered for nothing else
             raise error
         status, message, headers = error.status_code, error.detail, error.headers
-        if status == 404:
+        if status == 404 and message == HTTPStatus.NOT_FOUND.phrase:
             message = f"nothing is here; there are {', '.join((*endpoints, _EXPLAIN))}"
         return _json({"error": {"message": message}}, status, headers)
 
@@ -107,6 +108,18 @@ def admin_application(operated: Operated) -> Starlette:
         ],
         exception_handlers={HTTPException: refuse},
     )
+
+
+def _metrics_of_envoy(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
+    async def metrics_of_envoy(_: Request) -> Response:
+        if operated.envoy is None:
+            raise HTTPException(404)
+        try:
+            return Response(await operated.envoy(), media_type=_PROMETHEUS_TEXT)
+        except EnvoyError as error:
+            raise HTTPException(503, str(error)) from error
+
+    return metrics_of_envoy
 
 
 def _explaining(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
@@ -121,6 +134,20 @@ def _explaining(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
         return _json(told)
 
     return explain
+
+
+def _usage(operated: Operated) -> Callable[[Request], Awaitable[Response]]:
+    async def usage(request: Request) -> Response:
+        if operated.usage is None:
+            raise HTTPException(404, "no ledger is kept: see ledger in the configuration")
+        try:
+            return _json(await asyncio.to_thread(operated.usage, request.query_params))
+        except BadQuestion as error:
+            raise HTTPException(400, str(error)) from error
+        except LedgerUnavailable as error:
+            raise HTTPException(503, str(error)) from error
+
+    return usage
 
 
 def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -41,6 +41,7 @@ class AttemptStream:
         self._attempt: Attempt | None = None
         self._reply: Reply | None = None
         self._outcome: Outcome | None = None
+        self._settled = False
         self._last_event = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._expiry: asyncio.Task[None] | None = None
@@ -54,7 +55,9 @@ class AttemptStream:
                     return
                 if self._expiry is not None:
                     await self._expiry
-                for reply in self._replies(message):
+                replies = self._replies(message)
+                self._settle()
+                for reply in replies:
                     await self._context.write(reply)
         finally:
             self._close()
@@ -74,7 +77,15 @@ class AttemptStream:
             reply.abandon(time.time(), sent=self._reply is not None)
             self._outcome = reply.outcome
         if self._outcome is not None:
+            self._settle()
             self._recorder.ended(self._outcome, self._headers.get(REQUEST_ID))
+
+    def _settle(self) -> None:
+        """Before a reply's end goes out, so that no client has what no record knows of."""
+        outcome = self._outcome or (None if self._reply is None else self._reply.outcome)
+        if outcome is not None and not self._settled:
+            self._settled = True
+            self._recorder.settled(outcome, self._headers.get(REQUEST_ID))
 
     def _replies(self, message: ProcessingRequest) -> Sequence[bytes]:
         match message.WhichOneof("request"):
@@ -98,7 +109,7 @@ class AttemptStream:
         try:
             if self._target is None:
                 raise InternalError(_UNKNOWN_TARGET)
-            attempt = begin_attempt(headers, self._target, started=now)
+            attempt = begin_attempt(headers, self._target, started=now, trace_ratio=self._trace_ratio)
         except KortexError as error:
             # No plan was read, so it is not known whether another backend follows: Envoy will know.
             fields = (("content-type", "application/json"), (FAILOVER, Reason.GATEWAY.value))
@@ -109,6 +120,11 @@ class AttemptStream:
         if attempt.needs_body:
             return messages.ASK_FOR_BODY
         return self._send(attempt, b"", messages.upstream_reply_without_body)
+
+    @property
+    def _trace_ratio(self) -> float | None:
+        tracing = self._snapshot.config.gateway.tracing
+        return None if tracing is None else tracing.sampling
 
     def _on_request_body(self, body: bytes) -> Sequence[bytes]:
         if self._attempt is None:
@@ -207,7 +223,9 @@ class AttemptStream:
             self._timer = asyncio.get_running_loop().call_later(wait, self._wake, attempt)
 
     async def _expire(self, reply: Reply, reason: Reason) -> None:
-        for message in self._write(reply.expire(reason, time.time())):
+        expired = self._write(reply.expire(reason, time.time()))
+        self._settle()
+        for message in expired:
             await self._context.write(message)
 
     def _log_bug(self) -> None:

@@ -18,12 +18,10 @@ from extproc.server.board_link import BoardLink
 from extproc.server.control import Channel, Configure, Configured, Drain, Known, open_channel
 from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
-from extproc.server.recording import Recording
+from extproc.server.recording import Recording, recording_for
 from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
 from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
-from extproc.telemetry.access_log import AccessLog
-from extproc.telemetry.metrics import Metrics
 
 
 class Child:
@@ -36,6 +34,7 @@ class Child:
         self._link = BoardLink(board.post)
         self._serving: Serving | None = None
         self._worker: Worker | None = None
+        self._recording: Recording | None = None
         self._tokens = TokenStore()
         self._output = StandardOutput()
 
@@ -50,6 +49,13 @@ class Child:
 
     async def run(self) -> None:
         """Until the supervisor says drain or is gone."""
+        try:
+            await self._run()
+        finally:
+            if self._recording is not None:
+                self._recording.close()
+
+    async def _run(self) -> None:
         while True:
             message = await self._channel.receive()
             if isinstance(message, Configure):
@@ -77,9 +83,8 @@ class Child:
             self._tokens.keep_only(token_requests(self._serving.targets.values()))
             return Configured(number=message.number)
         self._serving = Serving(snapshot)
-        access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
-        recording = Recording(Metrics(REGISTRY), access_log, self._link)
-        worker = Worker(self._address, self._serving, recording, self._link)
+        self._recording = recording_for(snapshot.config, REGISTRY, self._link, self._output.write_line)
+        worker = Worker(self._address, self._serving, self._recording, self._link)
         await worker.start()
         self._worker = worker
         return Configured(number=message.number)

@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from extproc.exchange.snapshot import Snapshot
 
-_FIXED: Final = ("listen", "admin", "heap_limit", "max_connections", "access_log")
+_FIXED: Final = ("listen", "admin", "heap_limit", "max_connections", "access_log", "tracing")
 
 
 class FixedAtStart(Exception):
@@ -18,8 +18,9 @@ class FixedAtStart(Exception):
 def check_fixed_at_start(before: Snapshot, after: Snapshot) -> None:
     """Raises FixedAtStart: pretending to take such a setting up would be worse than refusing."""
     old, new = before.config.gateway, after.config.gateway
-    changed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
+    changed = [f"gateway.{to_camel(name)}" for name in _FIXED if getattr(old, name) != getattr(new, name)]
+    if before.config.ledger != after.config.ledger:
+        changed.append("ledger")
     if changed:
-        names = ", ".join(f"gateway.{to_camel(name)}" for name in changed)
-        message = f"{names} cannot change while the gateway runs: start it again to change it"
+        message = f"{', '.join(changed)} cannot change while the gateway runs: start it again to change it"
         raise FixedAtStart(message)

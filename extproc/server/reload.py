@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NoReturn
 
 from extproc.config.backends import Backend
+from extproc.config.gateway import Config
 from extproc.config.load import ConfigError, Problem, load
 from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
 from extproc.credentials.store import TokenStore
@@ -35,12 +36,13 @@ def build_snapshot(text: bytes, *, number: int, tokens: TokenStore | None = None
     """
     with uncollected():
         loaded = load(text, SETTINGS)
+        problems = list(_other_secrets_missing(loaded.config, os.environ))
         snapshot = compile_snapshot(
             loaded.config,
             number=number,
             loaded_at=time.time(),
             providers=PROVIDERS,
-            credentials=_read_credentials(loaded.config.backends, os.environ, tokens),
+            credentials=_read_credentials(loaded.config.backends, os.environ, tokens, problems),
         )
     look_up_prices(snapshot)
     return snapshot
@@ -61,6 +63,19 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def _other_secrets_missing(config: Config, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """Those that are read by the part that needs them."""
+    ledger, tracing = config.ledger, config.gateway.tracing
+    references = {f"gateway.tracing.headers.{name}": ref for name, ref in tracing.headers.items()} if tracing else {}
+    if ledger is not None and ledger.password is not None:
+        references["ledger.password"] = ledger.password
+    for path, reference in references.items():
+        try:
+            read_secret(reference, environment)
+        except SecretUnavailable as error:
+            yield Problem(path=path, message=str(error), hint=None, line=None)
+
+
 def token_requests(targets: Iterable[Target]) -> frozenset[TokenRequest]:
     """The tokens that these targets need."""
     wanted = (_token_request(target.settings) for target in targets)
@@ -73,10 +88,9 @@ def _token_request(backend: Backend) -> TokenRequest | None:
 
 
 def _read_credentials(
-    backends: Mapping[str, Backend], environment: Mapping[str, str], tokens: TokenStore | None
+    backends: Mapping[str, Backend], environment: Mapping[str, str], tokens: TokenStore | None, problems: list[Problem]
 ) -> dict[str, Credential]:
     credentials: dict[str, Credential] = {}
-    problems: list[Problem] = []
     for name, backend in backends.items():
         request = _token_request(backend)
         if request is not None:

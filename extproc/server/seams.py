@@ -7,9 +7,9 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
-from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
+from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing.decision import Decision
@@ -28,7 +28,7 @@ async def next_message(context: Context) -> ProcessingRequest | None:
 class Recorder(Protocol):
     """Telemetry, as the streams see it."""
 
-    def refused(self, error: KortexError) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """Arrival refused the request."""
 
     def decided(self, decision: Decision) -> None:
@@ -36,6 +36,9 @@ class Recorder(Protocol):
 
     def begun(self, attempt: Attempt) -> None:
         """An attempt reaches for its provider; ``ended`` follows, whatever happens."""
+
+    def settled(self, outcome: Outcome, request_id: str | None) -> None:
+        """How the attempt ends is known; its last words have not been sent yet. What must not be lost is kept here."""
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         """The attempt is over."""

@@ -22,12 +22,10 @@ from extproc.server.board_link import BoardLink
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
-from extproc.server.recording import Recording
+from extproc.server.recording import recording_for
 from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
 from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
-from extproc.telemetry.access_log import AccessLog
-from extproc.telemetry.metrics import Metrics
 
 _LOG: Final = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.05
@@ -54,12 +52,12 @@ class Standalone:
         self._output = StandardOutput()
         self._xds_directory = xds_directory
         self._envoy_admin = envoy_admin
-        access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
         self.board = BoardKeeper(snapshot)
         self._background: list[asyncio.Task[None]] = []
         link = BoardLink(lambda seen: self.board.seen(0, seen))
         self.board.attach(0, link.known)
-        self._worker = Worker(address, self._serving, Recording(Metrics(REGISTRY), access_log, link), link)
+        self._recording = recording_for(snapshot.config, REGISTRY, link, self._output.write_line)
+        self._worker = Worker(address, self._serving, self._recording, link)
         self._reloading = asyncio.Lock()
         self._offered = 1
         self._listening = False
@@ -130,6 +128,7 @@ class Standalone:
         for task in self._background:
             task.cancel()
         await self._worker.stop(0)
+        await asyncio.to_thread(self._recording.close)
         self._tokens.close()
         self._output.flush()
 

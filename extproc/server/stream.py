@@ -10,7 +10,9 @@ from typing import Final
 from extproc.errors import KortexError, MethodNotAllowed
 from extproc.exchange.arrival import Answer, arrive, plan_call
 from extproc.exchange.failure import broken
+from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot
+from extproc.exchange.trace import TRACEPARENT, Trace, continue_trace
 from extproc.headers import REQUEST_ID, Headers
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
@@ -22,6 +24,9 @@ STAGE: Final = "x-kortex-stage"
 TARGET: Final = "x-kortex-target"
 ARRIVAL: Final = "arrival"
 ATTEMPT: Final = "attempt"
+
+_DECISION_DIGITS: Final = 16
+"""Of the exchange's id, which tell a decision from all others, too."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +66,8 @@ class _ArrivalStream:
         self._snapshot = snapshot
         self._board = board
         self._headers = Headers()
+        self._exchange = secrets.token_hex(16)
+        self._began = time.time()
 
     async def serve(self) -> None:
         while True:
@@ -70,7 +77,7 @@ class _ArrivalStream:
             try:
                 reply, done = self._reply(message)
             except KortexError as error:
-                self._recorder.refused(error)
+                self._recorder.refused(self._refusal(error))
                 reply, done = refusal(error), True
             except Exception:
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
@@ -93,11 +100,29 @@ class _ArrivalStream:
             snapshot=self._snapshot,
             states=self._board,
             now=time.time,
-            decision_id=secrets.token_hex(8),
+            exchange=self._exchange,
+            decision_id=self._exchange[:_DECISION_DIGITS],
             decided=self._recorder.decided,
         )
         self._board.planned(planned.backends[0])
         return messages.planned_reply(planned), True
+
+    def _refusal(self, error: KortexError) -> Refusal:
+        return Refusal(
+            error=error,
+            exchange=self._exchange,
+            request_id=self._headers.get(REQUEST_ID),
+            path=self._headers.get(":path", "").partition("?")[0],
+            arrived=self._began,
+            ended=time.time(),
+            trace=self._trace(),
+        )
+
+    def _trace(self) -> Trace | None:
+        tracing = self._snapshot.config.gateway.tracing
+        if tracing is None:
+            return None
+        return continue_trace(self._headers.get(TRACEPARENT), exchange=self._exchange, ratio=tracing.sampling)
 
 
 def refusal(error: KortexError) -> bytes:

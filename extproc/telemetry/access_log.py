@@ -20,8 +20,13 @@ def describe(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
     usage = outcome.usage
     fields = {
         "request_id": None if request_id is None else _readable(request_id),
+        "exchange": outcome.exchange or None,
+        "trace_id": None if outcome.trace is None else outcome.trace.id,
+        "key": outcome.caller.key,
+        "tenant": outcome.caller.tenant,
         "route": outcome.route,
         "rule": outcome.rule,
+        "experiments": outcome.experiments or None,
         "decision": outcome.decision,
         "decision_reason": outcome.decision_reason,
         "operation": outcome.operation.value,

@@ -12,9 +12,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
+from extproc.exchange.refusal import Refusal
 from extproc.exchange.trail import ANSWERED
 from extproc.exchange.verdict import Reason
 from extproc.metering.measured import UsageSource
@@ -42,6 +42,7 @@ class Metrics:
         self._count_of_decisions(registry)
         self._count_of_attempts(registry)
         self._count_of_tokens(registry)
+        self._count_of_records(registry)
 
     def _count_of_requests(self, registry: CollectorRegistry) -> None:
         self._requests = cache(
@@ -136,6 +137,13 @@ class Metrics:
             ).labels
         )
 
+    def _count_of_records(self, registry: CollectorRegistry) -> None:
+        self._unrecorded = Counter(
+            "kortex_ledger_dropped_records",
+            "Records that the ledger's spool did not take: it is full, or cannot be written.",
+            registry=registry,
+        )
+
     def _count_of_tokens(self, registry: CollectorRegistry) -> None:
         self._tokens = cache(
             Counter(
@@ -178,8 +186,9 @@ class Metrics:
             ).labels
         )
 
-    def refused(self, error: KortexError) -> None:
+    def refused(self, refusal: Refusal) -> None:
         """A client error found on arrival."""
+        error = refusal.error
         self._refused(error.code or error.type).inc()
 
     def decided(self, decision: Decision) -> None:
@@ -187,6 +196,10 @@ class Metrics:
         self._decisions(decision.route, decision.rule or "").inc()
         for rule in decision.failed_rules:
             self._failed_rules(decision.route, rule).inc()
+
+    def unrecorded(self) -> None:
+        """A record that is lost."""
+        self._unrecorded.inc()
 
     def begun(self, attempt: Attempt) -> None:
         """One more under way."""

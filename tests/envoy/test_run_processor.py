@@ -28,13 +28,14 @@ KORTEX = (sys.executable, "-m", "extproc.cli.main")
 _Found = TypeVar("_Found")
 
 
-def config(fake: FakeProvider) -> str:
-    """The model ``m`` is answered by the fake."""
+def config(fake: FakeProvider, directory: Path) -> str:
+    """The model ``m`` is answered by the fake; the ledger is in the directory."""
     return yaml.safe_dump(
         {
             "gateway": {"listen": FREE_PORT, "admin": FREE_PORT},
             "backends": {fake.name: {"provider": "custom", "url": fake.url}},
             "routes": {"all": {"models": ["m"], "defaultBackend": {"name": fake.name}}},
+            "ledger": {"url": f"sqlite:///{directory}/usage.db"},
         }
     )
 
@@ -82,7 +83,7 @@ class Pair:
     def save(self, fake: FakeProvider) -> None:
         """Save another configuration."""
         aside = self.directory / "aside"
-        aside.write_text(config(fake))
+        aside.write_text(config(fake, self.directory))
         aside.replace(self.directory / "kortex.yaml")
 
 
@@ -103,7 +104,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, old: FakeProvider) -> Iterato
 @contextlib.contextmanager
 def _pair(tmp_path: Path, old: FakeProvider) -> Iterator[Pair]:
     """Processor and Envoy, as two containers would run them."""
-    (tmp_path / "kortex.yaml").write_text(config(old))
+    (tmp_path / "kortex.yaml").write_text(config(old, tmp_path))
     xds = tmp_path / "xds"
     serve = (*KORTEX, "serve", "--config", str(tmp_path / "kortex.yaml"), "--listen", FREE_PORT)
     with _running((*serve, "--xds-directory", str(xds)), tmp_path / "processor.log") as processor:
@@ -153,6 +154,18 @@ def test_processor_serves_an_envoy_that_runs_elsewhere(pair: Pair) -> None:
     until(lambda: counted in pair.admin("/metrics").text, "the attempts are counted")
     assert "kortex_workers_serving 1.0" in pair.admin("/metrics").text
     assert pair.admin("/metrics/envoy").status_code == 404
+
+
+def test_the_one_process_keeps_the_ledger(pair: Pair) -> None:
+    """Beside the requests, in a thread."""
+
+    def requests() -> int:
+        return sum(row["requests"] for row in pair.admin("/usage?by=backend").json()["usage"])
+
+    before = requests()
+    assert pair.ask().status_code == 200
+    until(lambda: requests() > before, "the request is booked")
+    assert "kortex_ledger_up 1.0" in pair.admin("/metrics").text
 
 
 def test_envoy_follows_when_the_config_is_saved(pair: Pair, old: FakeProvider) -> None:
@@ -205,7 +218,7 @@ def test_processor_says_why_it_cannot_listen(pair: Pair) -> None:
 
 def test_processor_listens_on_a_unix_socket(tmp_path: Path, old: FakeProvider) -> None:
     """For a sidecar that shares a directory with its Envoy; also where an earlier one has left its socket."""
-    (tmp_path / "kortex.yaml").write_text(config(old))
+    (tmp_path / "kortex.yaml").write_text(config(old, tmp_path))
     address = f"unix:{tmp_path}/kortex.sock"
     serve = (*KORTEX, "serve", "--config", str(tmp_path / "kortex.yaml"), "--listen", address)
     for _ in range(2):

@@ -97,10 +97,12 @@ _B = "backends: {b: {provider: plain, url: 'http://b'}}\n"
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        pytest.param("- a", ["1: must be a mapping, with the keys gateway, backends, routes"], id="no-mapping"),
+        pytest.param("- a", ["1: must be a mapping, with the keys gateway, backends, routes, ledger"], id="no-mapping"),
         pytest.param("bakends: {}", ['1: unknown key "bakends", did you mean "backends"?'], id="section-misspelled"),
         pytest.param(
-            "xyz: {}", ['1: unknown key "xyz", the keys here are backends, gateway, routes'], id="section-unknown"
+            "xyz: {}",
+            ['1: unknown key "xyz", the keys here are backends, gateway, ledger, routes'],
+            id="section-unknown",
         ),
         pytest.param("gateway:", ["1: gateway: has no value, give it one or leave the key out"], id="no-value"),
         pytest.param("backends: []", ["1: backends: must be a mapping"], id="section-is-a-list"),

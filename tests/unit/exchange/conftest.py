@@ -54,6 +54,7 @@ def start(snapshot: Snapshot) -> StartAttempt:
         trail: str | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         model: str = "gpt-4",
+        trace_ratio: float | None = None,
     ) -> Attempt:
         route = snapshot.route(model)
         assert route is not None
@@ -70,10 +71,12 @@ def start(snapshot: Snapshot) -> StartAttempt:
             idle_ms=1_000,
             arrived_ms=100_000,
             deadline_ms=130_000,
+            exchange="0123456789abcdef0123456789abcdef",
         )
         fields = [(ASSIGNMENT, assignment.to_header().decode()), (ENVOY_ATTEMPT_COUNT, str(number)), *headers]
         if trail is not None:
             fields.append((TRAIL, trail))
-        return begin_attempt(Headers(fields), route.targets[number - 1], started=100.0)
+        target = route.targets[number - 1]
+        return begin_attempt(Headers(fields), target, started=100.0, trace_ratio=trace_ratio)
 
     return begin

@@ -113,7 +113,7 @@ def test_models_are_listed_when_asked_for(snapshot: Snapshot) -> None:
 def test_plan_refuses_when_the_body_is_wrong(snapshot: Snapshot, body: str, param: str | None, words: str) -> None:
     """400, with what is wrong and where."""
     with pytest.raises(KortexError, match=words.replace("[", r"\[")) as caught:
-        plan_call(request(), body.encode(), snapshot=snapshot, now=lambda: 1.0, decision_id="d")
+        plan_call(request(), body.encode(), snapshot=snapshot, now=lambda: 1.0, decision_id="d", exchange="e")
     assert caught.value.status == 400
     assert caught.value.param == param
 
@@ -122,7 +122,9 @@ def test_plan_refuses_when_nobody_has_the_operation(snapshot: Snapshot) -> None:
     """Mistral has no text completions: that is said before any attempt."""
     body = b'{"model":"mistral/large","prompt":"hi"}'
     with pytest.raises(KortexError, match=r"text_completion \(tried: third\)") as caught:
-        plan_call(request("POST", "/v1/completions"), body, snapshot=snapshot, now=lambda: 1.0, decision_id="d")
+        plan_call(
+            request("POST", "/v1/completions"), body, snapshot=snapshot, now=lambda: 1.0, decision_id="d", exchange="e"
+        )
     assert (caught.value.status, caught.value.code) == (400, "unsupported_feature")
 
 
@@ -134,6 +136,7 @@ def test_plan_names_each_backend_once_when_a_chain_repeats_one(snapshot: Snapsho
         snapshot=snapshot,
         now=lambda: 2.5,
         decision_id="d",
+        exchange="5ca1ab1e",
     )
     assert [name.split("/")[1] for name in planned.targets] == ["first", "second"]
     headers = dict(planned.set_headers)
@@ -143,12 +146,13 @@ def test_plan_names_each_backend_once_when_a_chain_repeats_one(snapshot: Snapsho
     assert set(planned.remove_headers) == {"x-kortex-trail", "x-envoy-retry-on"}
     assignment = read_assignment(headers[ASSIGNMENT].decode())
     assert (assignment.plan, assignment.arrived_ms, assignment.deadline_ms) == (("first", "second"), 2_500, 32_500)
+    assert assignment.exchange == "5ca1ab1e"
 
 
 def test_plan_takes_the_route_of_the_most_specific_pattern(snapshot: Snapshot) -> None:
     """An exact name before a glob; the route's own timeouts and retries before the gateway's."""
     streamed = f'{{"model":"gpt-5","stream":true,{MESSAGES}}}'.encode()
-    planned = plan_call(request(), streamed, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+    planned = plan_call(request(), streamed, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     headers = dict(planned.set_headers)
     assert headers[ENVOY_PER_TRY_TIMEOUT_MS] == b"2000"
     assert headers[ENVOY_TIMEOUT_MS] == b"31000"  # the attempt stage ends a stream in words first
@@ -159,7 +163,7 @@ def test_plan_takes_the_route_of_the_most_specific_pattern(snapshot: Snapshot) -
 def test_plan_strips_the_prefix_when_the_route_says_so(snapshot: Snapshot) -> None:
     """The client's name stays known beside the provider's."""
     body = f'{{"model":"mistral/large",{MESSAGES}}}'.encode()
-    planned = plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+    planned = plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     assignment = read_assignment(dict(planned.set_headers)[ASSIGNMENT].decode())
     assert (assignment.asked, assignment.model) == ("mistral/large", "large")
 
@@ -168,7 +172,7 @@ def test_plan_answers_404_when_no_route_has_the_model(snapshot: Snapshot) -> Non
     """OpenAI's code and param."""
     body = f'{{"model":"claude",{MESSAGES}}}'.encode()
     with pytest.raises(KortexError, match="'claude' does not exist") as caught:
-        plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+        plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
 
 
@@ -183,5 +187,5 @@ def test_plan_refuses_a_body_over_the_limit_that_no_header_announced(snapshot: S
     """The limit is exact, whatever the transport let through."""
     body = f'{{"model":"gpt-4",{MESSAGES},"user":"{"u" * 1024}"}}'.encode()
     with pytest.raises(KortexError, match="the limit is 1024") as caught:
-        plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+        plan_call(request(), body, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     assert caught.value.status == 413

@@ -43,7 +43,7 @@ def snapshot() -> Snapshot:
 def plan_of(snapshot: Snapshot, model: str, fields: str) -> tuple[str, ...]:
     """The backends of a chat with these further fields, in their order."""
     body = f'{{"model":"{model}",{MESSAGES}{fields}}}'.encode()
-    planned = plan_call(REQUEST, body, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+    planned = plan_call(REQUEST, body, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     return read_assignment(dict(planned.set_headers)[ASSIGNMENT].decode()).plan
 
 
@@ -77,7 +77,7 @@ def test_request_is_refused_when_no_backend_can_serve_all_of_it(snapshot: Snapsh
 def attempt(snapshot: Snapshot, model: str, fields: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """What the first backend's request lacks, and the headers that every reply to it has."""
     body = f'{{"model":"{model}",{MESSAGES}{fields}}}'.encode()
-    planned = plan_call(REQUEST, body, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+    planned = plan_call(REQUEST, body, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     assignment = dict(planned.set_headers)[ASSIGNMENT].decode()
     headers = Headers([(ASSIGNMENT, assignment), (ENVOY_ATTEMPT_COUNT, "1")])
     begun = begin_attempt(headers, snapshot.targets[planned.targets[0]], started=0.0)
@@ -103,7 +103,7 @@ def test_dropped_parameters_are_named_in_a_header(snapshot: Snapshot, fields: st
 def test_loss_is_refused_when_the_route_is_strict_and_it_shows_late(snapshot: Snapshot) -> None:
     """Both knobs are mapped, but not together; the next backend may have both."""
     body = f'{{"model":"strict",{MESSAGES},"temperature":0.1,"top_p":0.5}}'.encode()
-    planned = plan_call(REQUEST, body, snapshot=snapshot, now=lambda: 0.0, decision_id="d")
+    planned = plan_call(REQUEST, body, snapshot=snapshot, now=lambda: 0.0, decision_id="d", exchange="e")
     headers = Headers([(ASSIGNMENT, dict(planned.set_headers)[ASSIGNMENT].decode()), (ENVOY_ATTEMPT_COUNT, "1")])
     begun = begin_attempt(headers, snapshot.targets[planned.targets[0]], started=0.0)
     with pytest.raises(UnsupportedFeature, match="'claude' lacks top_p") as caught:

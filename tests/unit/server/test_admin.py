@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from extproc.bootstrap.process import EnvoyError
 from extproc.config.load import load
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
+from extproc.ledger.question import BadQuestion, LedgerUnavailable
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.routing.health import BackendState, Circuit
 from extproc.server.addresses import listen, spell_address
@@ -48,6 +50,8 @@ class Gateway:
         self.description: Mapping[str, Any] = {"number": 3}
         self.registry = CollectorRegistry()
         self.statistics: str | None = "envoy_up 1\n"
+        self.degraded: Mapping[str, str] = {}
+        self.usage: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None
 
     async def ready(self) -> Mapping[str, bool]:
         return self.conditions
@@ -66,6 +70,8 @@ class Gateway:
             snapshot=snapshot,
             states=lambda: {"first": BackendState(circuit=Circuit.OPEN)},
             envoy=self.envoy if with_envoy else None,
+            degraded=lambda: self.degraded,
+            usage=self.usage,
         )
 
     def client(self, *, with_envoy: bool = True) -> httpx.AsyncClient:
@@ -258,3 +264,52 @@ async def test_explain_is_only_for_posts(gateway: Gateway) -> None:
     """A request has a body."""
     async with gateway.client() as client:
         assert (await client.get("/explain")).status_code == 405
+
+
+async def test_what_should_be_mended_is_said_and_keeps_nobody_out(gateway: Gateway) -> None:
+    """Records that wait for their database are no reason to send clients elsewhere."""
+    gateway.degraded = {"ledger": "records wait"}
+    async with gateway.client() as client:
+        reply = await client.get("/readyz")
+    assert reply.status_code == 200
+    assert reply.json() == {"ready": True, "conditions": READY, "degraded": {"ledger": "records wait"}}
+
+
+async def test_usage_is_asked_with_the_querys_parameters(gateway: Gateway) -> None:
+    """In a thread: the answer may take the database a while."""
+    asked: list[tuple[dict[str, str], str]] = []
+
+    def usage(parameters: Mapping[str, str]) -> Mapping[str, Any]:
+        asked.append((dict(parameters), threading.current_thread().name))
+        return {"usage": [{"key": "ci"}]}
+
+    gateway.usage = usage
+    async with gateway.client() as client:
+        reply = await client.get("/usage?by=key&since=7d")
+    assert reply.json() == {"usage": [{"key": "ci"}]}
+    assert asked[0][0] == {"by": "key", "since": "7d"}
+    assert asked[0][1] != threading.main_thread().name
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        pytest.param(BadQuestion("no such name"), 400, "no such name", id="question"),
+        pytest.param(LedgerUnavailable("it is away"), 503, "it is away", id="database"),
+        pytest.param(None, 404, "no ledger is kept", id="no-ledger"),
+    ],
+)
+async def test_usage_that_cannot_be_told_says_why(
+    gateway: Gateway, error: Exception | None, status: int, said: str
+) -> None:
+    """Whose fault it is stands in the status."""
+
+    def usage(_: Mapping[str, str]) -> Mapping[str, Any]:
+        assert error is not None
+        raise error
+
+    gateway.usage = None if error is None else usage
+    async with gateway.client() as client:
+        reply = await client.get("/usage")
+    assert reply.status_code == status
+    assert said in reply.json()["error"]["message"]

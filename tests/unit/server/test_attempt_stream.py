@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import grpc
 import pytest
 
 from extproc.config.load import load
-from extproc.errors import KortexError
 from extproc.exchange.assignment import Assignment
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
+from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT
@@ -41,15 +42,20 @@ class Recorder:
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.outcomes: list[Outcome] = []
+        self.settlements: list[tuple[Outcome, int]] = []
+        self.sent: Callable[[], int] = lambda: 0
 
-    def refused(self, error: KortexError) -> None:
-        raise AssertionError(error)
+    def refused(self, refusal: Refusal) -> None:
+        raise AssertionError(refusal)
 
     def decided(self, decision: Decision) -> None:
         raise AssertionError(decision)
 
     def begun(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)
+
+    def settled(self, outcome: Outcome, request_id: str | None) -> None:
+        self.settlements.append((outcome, self.sent()))
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         self.outcomes.append(outcome)
@@ -126,6 +132,17 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
     await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0]).serve()
     assert len(recorder.attempts) == 1
     assert [outcome.reason for outcome in recorder.outcomes] == [reason]
+    assert [outcome for outcome, _ in recorder.settlements] == recorder.outcomes
+
+
+async def test_attempt_is_settled_before_its_reply_ends(snapshot: Snapshot) -> None:
+    """A client that has the whole reply is in the ledger, even if this process dies in the very next moment."""
+    recorder, envoy = Recorder(), Envoy(*SO_FAR)
+    recorder.sent = lambda: len(envoy.received)
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0]).serve()
+    (settlement,) = recorder.settlements
+    later = envoy.received[settlement[1] :]
+    assert any(message.response_body.response.body_mutation.streamed_response.end_of_stream for message in later)
 
 
 async def test_foreign_request_begins_no_attempt(snapshot: Snapshot) -> None:

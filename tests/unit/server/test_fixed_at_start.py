@@ -23,12 +23,20 @@ def snapshot(gateway: str) -> Snapshot:
         pytest.param("heapLimit: 1GiB", "gateway.heapLimit", id="heapLimit"),
         pytest.param("maxConnections: 10", "gateway.maxConnections", id="maxConnections"),
         pytest.param("accessLog: false", "gateway.accessLog", id="accessLog"),
+        pytest.param("tracing: {otlpEndpoint: 'http://c:4318'}", "gateway.tracing", id="tracing"),
     ],
 )
 def test_reload_is_refused_when_it_changes_what_only_a_start_can(setting: str, name: str) -> None:
     """By the name that stands in the file."""
     with pytest.raises(FixedAtStart, match=f"^{name} cannot change while the gateway runs"):
         check_fixed_at_start(snapshot(""), snapshot(setting))
+
+
+def test_the_ledger_stays_where_it_is() -> None:
+    """The workers write where its writer reads."""
+    other = compile_without_secrets(load(b"ledger: {}", {}).config)
+    with pytest.raises(FixedAtStart, match=r"^ledger cannot change while the gateway runs"):
+        check_fixed_at_start(snapshot(""), other)
 
 
 def test_all_such_settings_are_told_at_once() -> None:

@@ -1,0 +1,104 @@
+"""Answers from the hourly sums: what was used and what it cost, by whatever somebody wants to tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import SQLAlchemyError
+
+from extproc.ledger.columns import COUNTS, MONEY, TIMES
+from extproc.ledger.database import Database, reason
+from extproc.ledger.money import joined, spell
+from extproc.ledger.question import LedgerUnavailable, Question
+from extproc.ledger.schema import DAYS, HOURS
+
+SUMS: Final = (*(name for name in COUNTS if name not in MONEY), "cost", "currency")
+"""The columns of a report, after those it is by."""
+
+_HOUR_SECONDS: Final = 3_600
+_DAY_HOURS: Final = 24
+_UNPRICED: Final = ""
+
+
+def report(database: Database, question: Question) -> list[dict[str, Any]]:
+    """A row for each combination, in order; ``cost`` is a decimal as text, None where nothing had a price.
+
+    Raises LedgerUnavailable.
+    """
+    try:
+        if not database.exists():
+            return []
+        with database.reading() as connection:
+            rows = connection.execute(_statement(question)).mappings().all()
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(f"the ledger {database.name} cannot be read: {reason(error)}") from error
+    return _folded(rows, question.by)
+
+
+def _statement(question: Question) -> Select[Any]:
+    table = _table_for(question)
+    hour = table.c.hour
+    group: list[ColumnElement[Any]] = [table.c[name] for name in question.by if name not in TIMES]
+    group.append(table.c.currency)
+    if any(name in TIMES for name in question.by):
+        group.append((hour if "hour" in question.by else hour - hour % _DAY_HOURS).label("time"))
+    statement = select(*group, *(func.sum(table.c[name]).label(name) for name in COUNTS)).group_by(*group)
+    if question.since is not None:
+        statement = statement.where(hour >= question.since)
+    if question.until is not None:
+        statement = statement.where(hour < question.until)
+    return statement.where(*(table.c[name] == value for name, value in question.where.items()))
+
+
+def _table_for(question: Question) -> Table:
+    """The smallest that knows."""
+    needed = {*question.by, *question.where}
+    whole_days = all((hour or 0) % _DAY_HOURS == 0 for hour in (question.since, question.until))
+    return DAYS if whole_days and not needed & {"hour", "user"} else HOURS
+
+
+def _folded(rows: Iterable[RowMapping], by: tuple[str, ...]) -> list[dict[str, Any]]:
+    """To the database the days of a month are rows still; here they become one, and hours get their names."""
+    folded: dict[tuple[str, ...], dict[str, dict[str, int]]] = {}
+    for row in rows:
+        currencies = folded.setdefault(tuple(_spelled(row, name) for name in by), {})
+        _add(currencies.setdefault(row["currency"], dict.fromkeys(COUNTS, 0)), row)
+    for currencies in folded.values():
+        _take_in_the_unpriced(currencies)
+    return [
+        _row(by, identity, currency, folded[identity][currency])
+        for identity in sorted(folded)
+        for currency in sorted(folded[identity])
+    ]
+
+
+def _take_in_the_unpriced(currencies: dict[str, dict[str, int]]) -> None:
+    """What had no price stands in a row of its own only where there are several currencies, or none."""
+    if _UNPRICED in currencies and len(currencies) == 2:
+        unpriced = currencies.pop(_UNPRICED)
+        (only,) = currencies.values()
+        _add(only, unpriced)
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int] | RowMapping) -> None:
+    for name in COUNTS:
+        counts[name] += int(more[name])
+
+
+def _spelled(row: RowMapping, name: str) -> str:
+    if name not in TIMES:
+        return str(row[name])
+    return datetime.fromtimestamp(row["time"] * _HOUR_SECONDS, UTC).strftime(TIMES[name])
+
+
+def _row(by: tuple[str, ...], identity: tuple[str, ...], currency: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        **{name: value or None for name, value in zip(by, identity, strict=True)},
+        **{name: count for name, count in counts.items() if name not in MONEY},
+        "cost": spell(joined(counts["cost_nanos"], counts["cost_attos"])) if currency else None,
+        "currency": currency or None,
+    }
