@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,6 +71,8 @@ RULES = {
     "kept-user": "backends: [{name: a}, {name: b}, {name: c}], affinity: {by: user}",
     "able": "backends: [{name: claude}, {name: mistral}, {name: a}], strategy: priority",
     "sighted": "backends: [{name: c}, {name: a}], strategy: priority",
+    "fastest": "backends: [{name: a}, {name: c}], strategy: fastest",
+    "least": "backends: [{name: a}, {name: c}], strategy: leastBusy",
     "sampled": "match: {percentage: {value: 50, by: user}}, backends: [{name: b}]",
     "refused": "name: closed, match: {user: eve}, refuse: {status: 451, message: Not for eve., code: no_eve}",
 }
@@ -112,6 +116,12 @@ class Stage:
         url = f"{self.gateway.base_url}{path}"
         return httpx.post(url, json={"model": model, **hello, **body}, headers=dict(headers), timeout=30)
 
+    def fake(self, name: str) -> FakeProvider:
+        """One of those that speak OpenAI's API."""
+        fake = self.fakes[name]
+        assert isinstance(fake, FakeProvider)
+        return fake
+
     def asked(self) -> list[str]:
         """Which providers were asked."""
         return [name for name, fake in self.fakes.items() for _ in fake.requests]
@@ -142,6 +152,7 @@ def stage(shared_stage: Stage) -> Stage:
     for fake in shared_stage.fakes.values():
         fake.clear_faults()
         fake.clear()
+    shared_stage.fake("a").latency = 0.0
     return shared_stage
 
 
@@ -226,6 +237,32 @@ def test_a_split_keeps_its_shares_and_drains(stage: Stage) -> None:
     counted = Counter(stage.asked())
     assert 41 <= counted["a"] <= 79
     assert counted["a"] + counted["b"] == 80
+
+
+def test_the_fastest_is_asked_but_for_a_few_calls(stage: Stage) -> None:
+    """As measured by the streams of all routes, on all workers."""
+    stage.fake("a").latency = 0.3
+    for _ in range(3):
+        stage.chat("by-model-small", stream=True)
+        stage.chat("sighted", stream=True)
+
+    def asked(calls: int) -> Counter[str]:
+        return Counter(stage.chat("fastest").headers["x-kortex-backend"] for _ in range(calls))
+
+    stage.gateway.until(lambda: asked(4) == {"c": 4}, "what was measured is known to the workers")
+    assert asked(30)["c"] >= 20
+
+
+def test_the_least_busy_is_asked(stage: Stage) -> None:
+    """Whatever keeps the other busy, and on whichever worker that began."""
+    stage.fake("a").latency = 3.0
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(stage.chat, "by-model-small") for _ in range(3)]
+        stage.fake("a").wait_for(lambda fake: fake.active == 3)
+        time.sleep(0.3)  # the workers tell each other within a tenth of a second
+        busy = {stage.chat("least").headers["x-kortex-backend"] for _ in range(6)}
+        assert [call.result().headers["x-kortex-backend"] for call in waiting] == ["a"] * 3
+    assert busy == {"c"}
 
 
 @pytest.mark.parametrize("model", ["kept", "kept-user"])

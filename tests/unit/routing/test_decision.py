@@ -20,6 +20,7 @@ backends:
   euro:
     {provider: custom, url: "http://e.test/v1",
      cost: {inputTokenCost: "0.1", outputTokenCost: "0.1", currency: EUR}}
+  unpriced: {provider: custom, url: "http://u.test/v1", unpriced: reject}
   claude: {provider: anthropic, model: claude-sonnet-4-5, apiKey: {env: KEY}}
   mistral: {provider: mistral, apiKey: {env: KEY}}
 """
@@ -116,6 +117,13 @@ def test_a_backend_is_left_out_by_what_is_told_of_its_model(body: Mapping[str, A
     found = decided(snapshot(split("d c", "priority")), facts_of(body))
     assert plan(found) == ["c"]
     assert reason in found.reason
+
+
+def test_a_backend_without_a_price_is_left_out_where_it_must_have_one() -> None:
+    """The others serve the call."""
+    found = decided(snapshot(split("unpriced c", "priority")), facts_of())
+    assert plan(found) == ["c"]
+    assert "unpriced has no known price for it" in found.reason
 
 
 def test_an_estimate_excludes_only_where_it_is_far_over() -> None:
