@@ -20,6 +20,9 @@ UPSTREAM_REQUEST_ID: Final = "x-kortex-upstream-request-id"
 USAGE: Final = "x-kortex-usage"
 COST: Final = "x-kortex-cost"
 DROPPED_PARAMS: Final = "x-kortex-dropped-params"
+LIMIT: Final = "x-kortex-limit"
+"""On a 429 of our own: the limit or budget. A provider's 429 has none."""
+BROWNOUT: Final = "x-kortex-brownout"
 
 # What arrival tells the attempt stage (extproc/exchange/assignment.py); no provider and no client ever sees it.
 ASSIGNMENT: Final = "x-kortex-assignment"

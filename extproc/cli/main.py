@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from extproc.cli import check, config_schema, render, run, serve, version
+from extproc.cli import check, config_schema, keys, render, run, serve, version
 
 app = typer.Typer(
     name="kortex",
@@ -21,6 +21,7 @@ app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("render")(render.render)
 app.add_typer(config_schema.app, name="config")
+app.add_typer(keys.app, name="keys")
 app.command("version")(version.version)
 
 

@@ -17,6 +17,7 @@ from extproc.cli.console import Failed
 from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import find_source
 from extproc.cli.watching import watching
+from extproc.quota.store import StoreUnavailable
 from extproc.server.addresses import check_free, listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
 from extproc.server.backends_page import describe_backends
@@ -53,7 +54,7 @@ async def run_processor(options: Options) -> int:
     async with _admin(processor, admin_socket):
         try:
             address = await processor.start()
-        except RuntimeError as error:
+        except (RuntimeError, StoreUnavailable) as error:
             raise Failed(str(error)) from error
         try:
             _LOG.info("serving Envoy at %s, admin at %s", address, spell_address(admin_socket))

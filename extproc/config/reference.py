@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from pydantic import BaseModel
 
 from extproc.config.backends import Backend, BaseUrl
-from extproc.config.gateway import Gateway
+from extproc.config.gateway import Config, Gateway
 from extproc.config.prices import Amount
 from extproc.config.routes import Route
 from extproc.config.scalars import Duration, ListenAddress, SecretRef, Size
@@ -25,6 +25,7 @@ _INTRODUCTION: Final = """\
 Durations are a number with a unit: `500ms`, `10s`, `5m`, `1h`. Sizes are bytes, or a number with `KiB`, `MiB` or `GiB`.
 A key that is not listed here is an error. Secrets are named, never written: `{env: NAME}` or `{file: PATH}`."""
 
+_ADMISSION: Final = frozenset({"keys", "keysFile", "limits", "budgets", "quota"})
 _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (Duration, "duration"),
     (Size, "size"),
@@ -66,6 +67,8 @@ def reference_markdown(settings: Mapping[str, type[Backend]]) -> str:
         _table_by_provider(differing),
         "### `routes.<name>`",
         _table(_rows(Route, "", described)),
+        "### Callers",
+        _table(row for row in _rows(Config, "", {Gateway, Backend, Route}) if row.key.split(".")[0] in _ADMISSION),
     ]
     return "\n\n".join(parts)
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from extproc.admission.keyring import ANYONE, Key
+from extproc.admission.scope import Subject
+from extproc.admission.settlement import Reservation
 from extproc.errors import (
     BodyTooLarge,
     HeadersTooLarge,
     InvalidRequest,
     MethodNotAllowed,
+    ModelNotAllowed,
     ModelNotFound,
     PathNotFound,
     UnsupportedFeature,
 )
 from extproc.exchange.assignment import Assignment
+from extproc.exchange.charging import Brownout, Charge, charge_for
 from extproc.exchange.pricing import priced
 from extproc.exchange.snapshot import Plan, Snapshot, Target
 from extproc.headers import (
@@ -60,11 +65,15 @@ class Planned:
     remove_headers: tuple[str, ...]
     plan: Plan
     call: Call
+    assignment: Assignment
+    charge: Charge | None
+    """What has to be reserved first; None where nothing counts the call."""
 
 
-def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | None:
-    """Judge a request by its headers. None: its body is needed. Raises ClientError."""
+def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) -> Answer | Key:
+    """Judge a request by its headers, at ``now`` (Unix seconds). A Key: its body is needed, too. Raises ClientError."""
     _check_headers(headers)
+    key = snapshot.keys.identify(headers, now=now)
     method = headers.get(":method", "")
     path = headers.get(":path", "").partition("?")[0]
     if path in OPERATION_PATHS:
@@ -72,44 +81,37 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
             message = f"Not allowed to {method} on {path}: use POST."
             raise MethodNotAllowed(message, allow="POST")
         _check_framing(headers, has_body=has_body, limit=snapshot.config.gateway.body_limit)
-        return None
+        return key
     if path == _MODELS or path.startswith(f"{_MODELS}/"):
         if method != "GET":
             message = f"Not allowed to {method} on {path}: use GET."
             raise MethodNotAllowed(message, allow="GET")
-        return _models(path, snapshot)
+        return _models(path, snapshot, key)
     raise PathNotFound(_unknown_path(method, path))
 
 
 def plan_call(
-    headers: Headers, body: bytes, *, snapshot: Snapshot, now: Callable[[], float], states: BackendStates = NOTHING_SEEN
+    headers: Headers,
+    body: bytes,
+    *,
+    snapshot: Snapshot,
+    now: Callable[[], float],
+    states: BackendStates = NOTHING_SEEN,
+    key: Key = ANYONE,
+    brownout: Brownout | None = None,
 ) -> Planned:
-    """Decide by the body. ``now`` gives Unix seconds. Raises ClientError."""
-    path = headers.get(":path", "").partition("?")[0]
-    limit = snapshot.config.gateway.body_limit
-    if len(body) > limit:
-        # Envoy's own limit is exact, but for small limits on HTTP/2, where a body may come without its length.
-        raise _too_large(len(body), limit)
-    call, fields = read_call(OPERATION_PATHS[path], body)
-    plan = snapshot.plan(call.model)
-    if plan is None:
-        raise _model_not_found(call.model)
-    targets = plan.offering(call.operation, call.model)
-    if not targets:
-        backends = ", ".join(target.backend for target in plan.targets)
-        message = f"No backend of the model '{call.model}' offers {call.operation.value} (tried: {backends})."
-        raise UnsupportedFeature(message, param="model")
-    if call.operation is Operation.CHAT:
-        targets = _able(targets, fields, plan, call.model)
+    """Decide by the body. ``now`` gives Unix seconds; a ``brownout`` makes the call cheaper. Raises ClientError."""
+    call, fields = _read(headers, body, limit=snapshot.config.gateway.body_limit)
+    plan, model = _chosen(call.model, snapshot, key, brownout)
     arrived = now()
-    targets = priced(targets, plan, call.model, at=arrived)
+    targets = priced(_offering(plan, call, fields, model), plan, model, at=arrived)
     # Who is down is asked last, never not at all: it may be up again, and there may be nobody else.
     targets = tuple(sorted(targets, key=lambda target: not states.state(target.backend).available))
     arrived_ms = int(arrived * 1_000)
     assignment = Assignment(
         operation=call.operation,
         asked=call.model,
-        model=plan.upstream_name(call.model),
+        model=plan.upstream_name(model),
         stream=call.stream,
         include_usage=call.include_usage,
         route=plan.route,
@@ -121,8 +123,19 @@ def plan_call(
         deadline_ms=None if plan.total_ms is None else arrived_ms + plan.total_ms,
         strict=plan.strict,
         carries=call.carries,
-        input_tokens=rough_input(fields, call.operation, targets[0].model(plan.upstream_name(call.model))),
+        input_tokens=rough_input(fields, call.operation, targets[0].model(plan.upstream_name(model))),
         base64=call.base64,
+        caller=key.caller,
+        max_output=None if brownout is None else brownout.tier.max_tokens,
+        less_reasoning=brownout is not None and brownout.tier.no_reasoning,
+    )
+    charge = charge_for(
+        (*snapshot.policies, *key.policies),
+        Subject(caller=key.caller, route=plan.route, model=call.model, headers=headers),
+        call,
+        fields,
+        targets=[(target, target.model(assignment.model)) for target in targets],
+        now=arrived,
     )
     return Planned(
         targets=tuple(target.name for target in targets),
@@ -133,7 +146,51 @@ def plan_call(
         ),
         plan=plan,
         call=call,
+        assignment=assignment,
+        charge=charge,
     )
+
+
+def holding(planned: Planned, reservation: Reservation) -> Planned:
+    """The same, with what was reserved for it: attempts settle that, and their replies have its headers."""
+    assignment = replace(planned.assignment, reservation=reservation)
+    return replace(planned, assignment=assignment, set_headers=_request_headers(assignment, planned.plan))
+
+
+def _read(headers: Headers, body: bytes, *, limit: int) -> tuple[Call, dict[str, Any]]:
+    if len(body) > limit:
+        # Envoy's own limit is exact, but for small limits on HTTP/2, where a body may come without its length.
+        raise _too_large(len(body), limit)
+    return read_call(OPERATION_PATHS[headers.get(":path", "").partition("?")[0]], body)
+
+
+def _chosen(asked: str, snapshot: Snapshot, key: Key, brownout: Brownout | None) -> tuple[Plan, str]:
+    """The plan, and the name by which it knows the model. Raises as ``_permitted``."""
+    plan = _permitted(asked, snapshot, key)
+    alias = None if brownout is None else brownout.tier.alias
+    cheaper = None if alias is None else snapshot.plan(alias)
+    return (plan, asked) if alias is None or cheaper is None else (cheaper, alias)
+
+
+def _permitted(model: str, snapshot: Snapshot, key: Key) -> Plan:
+    """The plan for the model. Raises ModelNotFound, or ModelNotAllowed, which does not tell whether there is one."""
+    plan = snapshot.plan(model)
+    if not key.allows_model(model) or (plan is not None and not key.allows_route(plan.route)):
+        message = f"This API key may not use the model '{model}'. GET /v1/models lists those that it may use."
+        raise ModelNotAllowed(message, param="model")
+    if plan is None:
+        raise _model_not_found(model)
+    return plan
+
+
+def _offering(plan: Plan, call: Call, fields: Mapping[str, Any], model: str) -> tuple[Target, ...]:
+    """The targets that can serve the call, by the plan's name for its model. Raises UnsupportedFeature."""
+    targets = plan.offering(call.operation, model)
+    if not targets:
+        backends = ", ".join(target.backend for target in plan.targets)
+        message = f"No backend of the model '{call.model}' offers {call.operation.value} (tried: {backends})."
+        raise UnsupportedFeature(message, param="model")
+    return _able(targets, fields, plan, model) if call.operation is Operation.CHAT else targets
 
 
 def _able(targets: tuple[Target, ...], fields: Mapping[str, Any], plan: Plan, asked: str) -> tuple[Target, ...]:
@@ -204,13 +261,19 @@ def _too_large(size: int, limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body has {size} bytes, but the limit is {limit} bytes.")
 
 
-def _models(path: str, snapshot: Snapshot) -> Answer:
+def _models(path: str, snapshot: Snapshot, key: Key) -> Answer:
+    """What the key may not use is not there."""
     created = int(snapshot.loaded_at)
     if path == _MODELS:
-        return Answer(status=200, body=model_list_body(snapshot.models, created=created))
+        allowed = [
+            (name, owner)
+            for name, owner in snapshot.models
+            if key.allows_model(name) and key.allows_route(snapshot.exact[name].route)
+        ]
+        return Answer(status=200, body=model_list_body(allowed, created=created))
     name = unquote(path.removeprefix(f"{_MODELS}/"))
-    plan = snapshot.plan(name) if name.isprintable() else None
-    if plan is None:
+    plan = snapshot.plan(name) if name.isprintable() and key.allows_model(name) else None
+    if plan is None or not key.allows_route(plan.route):
         raise _model_not_found(name)
     return Answer(status=200, body=model_body(name, created=created, owner=plan.targets[0].provider.name))
 

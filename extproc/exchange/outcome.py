@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from extproc.admission.caller import Caller
+from extproc.admission.settlement import Reservation
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill
 from extproc.exchange.verdict import Reason, Verdict
@@ -31,6 +32,7 @@ class Outcome:
     experiments: tuple[str, ...]
     decision: str | None
     caller: Caller
+    reservation: Reservation
     operation: Operation
     stream: bool
     asked: str
@@ -82,6 +84,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         experiments=assignment.experiments,
         decision=assignment.decision,
         caller=assignment.caller,
+        reservation=assignment.reservation,
         operation=assignment.operation,
         stream=assignment.stream,
         asked=assignment.asked,

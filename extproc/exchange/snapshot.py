@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 
+from extproc.admission.keyring import OPEN, KeyRing
+from extproc.admission.policy import Policy, compile_policies, compile_route_limit
 from extproc.config.backends import Backend
 from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
+from extproc.config.glob import WILDCARDS, is_glob, regular_expression
 from extproc.config.prices import Unpriced
 from extproc.config.routes import Route
 from extproc.config.scalars import Model
@@ -29,7 +32,6 @@ Credential = Callable[[], str | None]
 
 # What Envoy knows nothing of: a new price drains no listener.
 _SHAPELESS: Final = {"cost", "unpriced", "capabilities", "max_output"}
-_WILDCARDS: Final = {"*": ".*", "?": "."}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,22 @@ class Plan:
         return tuple(target for target in self.targets if target.translator(operation, model) is not None)
 
 
+def _none() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callers:
+    """What was read for admission: clients' keys, who is told of budgets, and the password of whoever counts."""
+
+    keys: KeyRing = OPEN
+    webhooks: Mapping[str, tuple[str, Credential]] = field(default_factory=dict)
+    quota_password: Credential = _none
+
+
+NOBODY_IN_PARTICULAR: Final = Callers()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What every request of one moment is decided by. ``loaded_at`` is Unix seconds."""
@@ -122,6 +140,16 @@ class Snapshot:
     """Most specific first."""
     breakers: Mapping[str, BreakerSettings]
     """By backend: when its circuit opens and closes."""
+    keys: KeyRing = OPEN
+    """Who may ask."""
+    policies: tuple[Policy, ...] = ()
+    """Limits and budgets, but for those of single keys."""
+    counts: bool = False
+    """Whether there are any, those of single keys included."""
+    webhooks: Mapping[str, tuple[str, Credential]] = field(default_factory=dict)
+    """By budget: the URL to tell of thresholds, and what signs that."""
+    quota_password: Credential = _none
+    """Of the server that counts."""
 
     def plan(self, model: str) -> Plan | None:
         """The plan for the name a client asked for: an exact name first, then the most specific glob."""
@@ -138,6 +166,7 @@ def compile_snapshot(
     loaded_at: float,
     providers: Mapping[str, Provider[Any]],
     credentials: Mapping[str, Credential],
+    callers: Callers = NOBODY_IN_PARTICULAR,
 ) -> Snapshot:
     """Config (already checked by ``extproc.config.load``) → Snapshot. ``credentials`` has one entry per backend."""
     compiler = _Compiler(config, providers, credentials)
@@ -145,6 +174,11 @@ def compile_snapshot(
     patterns = [(pattern, plans[name]) for name, route in config.routes.items() for pattern in route.models]
     exact = {pattern: plan for pattern, plan in patterns if not is_glob(pattern)}
     globs = sorted((item for item in patterns if is_glob(item[0])), key=lambda item: _specificity(item[0]))
+    limited = [(name, route.rate_limit) for name, route in config.routes.items() if route.rate_limit is not None]
+    policies = (
+        *compile_policies(config.limits, config.budgets),
+        *(compile_route_limit(name, limit) for name, limit in limited),
+    )
     return Snapshot(
         number=number,
         loaded_at=loaded_at,
@@ -152,8 +186,13 @@ def compile_snapshot(
         targets={target.name: target for plan in plans.values() for target in plan.targets},
         models=tuple((name, plan.targets[0].provider.name) for name, plan in exact.items()),
         exact=exact,
-        globs=tuple((_regular_expression(pattern), plan) for pattern, plan in globs),
+        globs=tuple((regular_expression(pattern), plan) for pattern, plan in globs),
         breakers={name: _breaker(config, backend) for name, backend in config.backends.items()},
+        keys=callers.keys,
+        policies=policies,
+        counts=bool(policies) or callers.keys.counts,
+        webhooks=callers.webhooks,
+        quota_password=callers.quota_password,
     )
 
 
@@ -173,19 +212,10 @@ def _breaker(config: Config, backend: Backend) -> BreakerSettings:
     )
 
 
-def is_glob(pattern: str) -> bool:
-    """Whether a model's name in a route stands for more than itself."""
-    return not _WILDCARDS.keys().isdisjoint(pattern)
-
-
-def _regular_expression(pattern: str) -> re.Pattern[str]:
-    return re.compile("".join(_WILDCARDS.get(character) or re.escape(character) for character in pattern))
-
-
 def _specificity(pattern: str) -> tuple[int, int]:
     """Sorts the glob with more literal characters, then with the longer literal start, first."""
-    literal = sum(character not in _WILDCARDS for character in pattern)
-    start = next((index for index, character in enumerate(pattern) if character in _WILDCARDS), len(pattern))
+    literal = sum(character not in WILDCARDS for character in pattern)
+    start = next((index for index, character in enumerate(pattern) if character in WILDCARDS), len(pattern))
     return (-literal, -start)
 
 

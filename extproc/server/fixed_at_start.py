@@ -19,7 +19,9 @@ def check_fixed_at_start(before: Snapshot, after: Snapshot) -> None:
     """Raises FixedAtStart: pretending to take such a setting up would be worse than refusing."""
     old, new = before.config.gateway, after.config.gateway
     changed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
-    if changed:
-        names = ", ".join(f"gateway.{to_camel(name)}" for name in changed)
-        message = f"{names} cannot change while the gateway runs: start it again to change it"
+    names = [f"gateway.{to_camel(name)}" for name in changed]
+    if before.config.quota != after.config.quota:
+        names.append("quota")
+    if names:
+        message = f"{', '.join(names)} cannot change while the gateway runs: start it again to change it"
         raise FixedAtStart(message)

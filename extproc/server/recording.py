@@ -1,4 +1,4 @@
-"""The Recorder that the streams are given: metrics, the board of backend states and, where it is on, the access log."""
+"""The Recorder that the streams are given: metrics, backends' states, limits and budgets, and the access log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from extproc.errors import KortexError
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.server.board_link import BoardLink
+from extproc.server.counting import Counting
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
 
@@ -13,9 +14,10 @@ from extproc.telemetry.metrics import Metrics
 class Recording:
     """Tells each of them what it wants to know."""
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog | None, board: BoardLink) -> None:
+    def __init__(self, metrics: Metrics, access_log: AccessLog | None, board: BoardLink, counting: Counting) -> None:
         self._metrics = metrics
         self._board = board
+        self._counting = counting
         self._access_log = access_log
 
     def refused(self, error: KortexError) -> None:
@@ -31,5 +33,6 @@ class Recording:
         """See Recorder."""
         self._metrics.ended(outcome, request_id)
         self._board.ended(outcome)
+        self._counting.ended(outcome)
         if self._access_log is not None:
             self._access_log.ended(outcome, request_id)

@@ -16,6 +16,7 @@ from extproc.exchange.pricing import look_up_prices
 from extproc.exchange.snapshot import Credential, Snapshot, Target, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.providers.token_request import TokenRequest
+from extproc.server.client_keys import read_callers
 
 RETAINED_SECONDS: Final = 900.0
 """How long a replaced config's targets stay known: a request under way may still be moving along its old plan."""
@@ -30,13 +31,14 @@ def build_snapshot(text: bytes, *, number: int, tokens: TokenStore | None = None
 
     Without ``tokens``, in a process that sends no requests, the credentials that are tokens cannot be read.
     """
-    loaded = load(text, SETTINGS)
+    config = load(text, SETTINGS).config
     snapshot = compile_snapshot(
-        loaded.config,
+        config,
         number=number,
         loaded_at=time.time(),
         providers=PROVIDERS,
-        credentials=_read_credentials(loaded.config.backends, os.environ, tokens),
+        credentials=_read_credentials(config.backends, os.environ, tokens),
+        callers=read_callers(config, os.environ),
     )
     look_up_prices(snapshot)
     return snapshot

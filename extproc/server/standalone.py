@@ -17,8 +17,10 @@ from extproc.config.load import ConfigError
 from extproc.credentials.store import TokenStore
 from extproc.exchange.pricing import load_vocabularies
 from extproc.exchange.snapshot import Snapshot
+from extproc.quota.store import StoreUnavailable
 from extproc.server.board_keeper import BoardKeeper
 from extproc.server.board_link import BoardLink
+from extproc.server.counting import Counting
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
@@ -59,7 +61,9 @@ class Standalone:
         self._background: list[asyncio.Task[None]] = []
         link = BoardLink(lambda seen: self.board.seen(0, seen))
         self.board.attach(0, link.known)
-        self._worker = Worker(address, self._serving, Recording(Metrics(REGISTRY), access_log, link), link)
+        self._counting = Counting(REGISTRY)
+        recording = Recording(Metrics(REGISTRY), access_log, link, self._counting)
+        self._worker = Worker(address, self._serving, recording, link, self._counting)
         self._reloading = asyncio.Lock()
         self._offered = 1
         self._listening = False
@@ -81,7 +85,11 @@ class Standalone:
         return {"config": True, "listening": self._listening, "accepting": not self._draining}
 
     async def start(self) -> str:
-        """Returns where it listens. Raises RuntimeError when that cannot be had, OSError for files not written."""
+        """Returns where it listens.
+
+        Raises RuntimeError when that cannot be had, OSError for files not written, StoreUnavailable for a quota.url.
+        """
+        self._counting.configure(self.snapshot)
         await self._take_tokens(self.snapshot)
         await self._offer(self.snapshot)
         await self._worker.start()
@@ -98,12 +106,13 @@ class Standalone:
             before = self.snapshot
             try:
                 self._offered += 1
-                snapshot = build_snapshot(text, number=self._offered, tokens=self._tokens)
+                snapshot = await asyncio.to_thread(build_snapshot, text, number=self._offered, tokens=self._tokens)
                 check_fixed_at_start(before, snapshot)
+                self._counting.configure(snapshot)
                 await self._take_tokens(snapshot)
                 load_vocabularies(snapshot)
                 await self._offer(snapshot)
-            except (ConfigError, FixedAtStart, OSError) as error:
+            except (ConfigError, FixedAtStart, OSError, StoreUnavailable) as error:
                 _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)
                 self.history.refuse(str(error))
                 return
@@ -131,6 +140,7 @@ class Standalone:
             task.cancel()
         await self._worker.stop(0)
         self._tokens.close()
+        await self._counting.stop()
         self._output.flush()
 
     async def _take_tokens(self, snapshot: Snapshot) -> None:

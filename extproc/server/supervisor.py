@@ -126,7 +126,7 @@ class Supervisor:
             before = self.snapshot
             try:
                 self._offered += 1
-                snapshot = build_snapshot(text, number=self._offered)
+                snapshot = await asyncio.to_thread(build_snapshot, text, number=self._offered)
                 check_fixed_at_start(before, snapshot)
                 await self._take(snapshot, Configure(number=snapshot.number, text=text.decode()))
             except (ConfigError, EnvoyError, WorkerError, FixedAtStart) as error:

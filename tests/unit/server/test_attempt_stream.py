@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
 from extproc.config.load import load
 from extproc.errors import KortexError
@@ -20,6 +21,7 @@ from extproc.openai.call import Operation
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.server.attempt_stream import AttemptStream
+from extproc.server.counting import Counting
 from extproc.server.seams import Context
 
 CONFIG = b"""
@@ -31,6 +33,7 @@ routes:
   plain: {models: [plain], defaultBackend: {name: plain}}
 """
 BODY = b'{"model":"named","messages":[{"role":"user","content":"x"}]}'
+NO_GATE = Counting(CollectorRegistry())
 ANSWER = b'{"model":"inner","choices":[]}'
 
 
@@ -119,7 +122,7 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
 ) -> None:
     """Else the count of attempts in flight would never come back to zero."""
     recorder, envoy = Recorder(), Envoy(*messages)
-    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0]).serve()
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0], NO_GATE).serve()
     assert len(recorder.attempts) == 1
     assert [outcome.reason for outcome in recorder.outcomes] == [reason]
 
@@ -127,6 +130,6 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
 async def test_foreign_request_begins_no_attempt(snapshot: Snapshot) -> None:
     """It did not pass the edge: it is refused, and nothing is recorded."""
     recorder, envoy = Recorder(), Envoy(ProcessingRequest(request_headers={}))
-    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["plain"].targets[0]).serve()
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["plain"].targets[0], NO_GATE).serve()
     assert [message.immediate_response.status.code for message in envoy.received] == [500]
     assert (recorder.attempts, recorder.outcomes) == ([], [])
