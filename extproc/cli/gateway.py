@@ -130,6 +130,7 @@ async def _admin(supervisor: Supervisor, listening: socket.socket) -> AsyncItera
     registry.register(SelfMetrics(supervisor.history, lambda: _vitals(supervisor), supervisor.board))
     operated = Operated(
         ready=supervisor.ready,
+        degraded=lambda: supervisor.quota.degraded,
         describe=supervisor.history.describe,
         backends=lambda: describe_backends(supervisor.snapshot, supervisor.board.overview()),
         registry=registry,

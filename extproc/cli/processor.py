@@ -75,6 +75,7 @@ async def _admin(processor: Standalone, listening: socket.socket) -> AsyncIterat
     REGISTRY.register(own)
     operated = Operated(
         ready=processor.ready,
+        degraded=lambda: processor.quota.degraded,
         describe=processor.history.describe,
         backends=lambda: describe_backends(processor.snapshot, processor.board.overview()),
         registry=REGISTRY,

@@ -39,7 +39,6 @@ CREATE TABLE IF NOT EXISTS spent (
     counter TEXT, slot INTEGER, used INTEGER, held INTEGER, until REAL, PRIMARY KEY (counter, slot)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reservation (id TEXT PRIMARY KEY, expires REAL, lines BLOB) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS reservation_expires ON reservation (expires);
 CREATE TABLE IF NOT EXISTS mark (mark TEXT PRIMARY KEY, until REAL) WITHOUT ROWID;
 """
 _READ_BUCKET: Final = "SELECT level, at FROM bucket WHERE counter = ?"
@@ -52,7 +51,7 @@ ON CONFLICT (counter, slot) DO UPDATE SET held = held + excluded.held, until = e
 """
 _SETTLE: Final = "UPDATE spent SET used = used + ?, held = held - ? WHERE counter = ? AND slot = ?"
 _MARK: Final = "INSERT OR IGNORE INTO mark (mark, until) VALUES (?, ?)"
-_EXPIRED: Final = "SELECT id, lines FROM reservation WHERE expires <= ? LIMIT 20"
+_EXPIRED: Final = "SELECT id, lines FROM reservation WHERE expires <= ?"
 _FORGET: Final = (
     "DELETE FROM bucket WHERE counter IN (SELECT counter FROM bucket WHERE until < ? LIMIT 500)",
     "DELETE FROM spent WHERE until < ?",
@@ -81,7 +80,6 @@ class EmbeddedStore:
         database = await self._begin()
         with self._committed():
             now = self._clock()
-            self._sweep(database, now)
             found = [_look(database, line, now) for line in lines]
             granted = all(one.fits or not line.enforced for one, line in zip(found, lines, strict=True))
             if granted:
@@ -248,6 +246,8 @@ def _prepared(database: sqlite3.Connection) -> None:
 
 
 def _prepare(database: sqlite3.Connection) -> None:
+    # Few rows change in a transaction, and whole pages are written for them.
+    database.execute("PRAGMA page_size = 1024")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("BEGIN IMMEDIATE")

@@ -36,7 +36,7 @@ class QuotaStore(Protocol):
         """Set a mark, to be forgotten after ``until``: whether nobody had set it yet. Raises StoreUnavailable."""
 
     async def tend(self) -> None:
-        """What is to be done about once a second. Raises StoreUnavailable."""
+        """What is to be done once a second: until then, what has expired may still be held. Raises StoreUnavailable."""
 
     async def close(self) -> None:
         """Let go of files and connections."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +29,8 @@ _PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Operated:
     """What operators look at.
 
-    ``ready`` gives each condition of readiness by name; ``describe`` and ``backends`` are JSON-ready, without secrets;
+    ``ready`` gives each condition of readiness by name, ``degraded`` what is amiss although it
+    serves; ``describe`` and ``backends`` are JSON-ready, without secrets;
     ``registry`` is collected in a thread; ``envoy`` gives Envoy's own statistics, or is None where Envoy is somebody
     else's.
     """
@@ -38,6 +39,7 @@ class Operated:
     describe: Callable[[], Mapping[str, Any]]
     backends: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
+    degraded: Callable[[], Sequence[str]]
     envoy: Callable[[], Awaitable[str]] | None
 
 
@@ -50,7 +52,8 @@ def admin_application(operated: Operated) -> Starlette:
     async def readyz(_: Request) -> Response:
         conditions = await operated.ready()
         ready = all(conditions.values())
-        return _json({"ready": ready, "conditions": dict(conditions)}, 200 if ready else 503)
+        shown = {"ready": ready, "conditions": dict(conditions), "degraded": list(operated.degraded())}
+        return _json(shown, 200 if ready else 503)
 
     async def config(_: Request) -> Response:
         return _json(operated.describe())

@@ -24,6 +24,7 @@ from extproc.server.counting import Counting
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
+from extproc.server.quota_watch import QuotaWatch
 from extproc.server.recording import Recording
 from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
 from extproc.server.standard_output import StandardOutput
@@ -58,6 +59,7 @@ class Standalone:
         self._envoy_admin = envoy_admin
         access_log = AccessLog(self._output.write_line) if snapshot.config.gateway.access_log else None
         self.board = BoardKeeper(snapshot)
+        self.quota = QuotaWatch()
         self._background: list[asyncio.Task[None]] = []
         link = BoardLink(lambda seen: self.board.seen(0, seen))
         self.board.attach(0, link.known)
@@ -93,7 +95,10 @@ class Standalone:
         await self._take_tokens(self.snapshot)
         await self._offer(self.snapshot)
         await self._worker.start()
-        self._background = [asyncio.create_task(self.board.run())]
+        self._background = [
+            asyncio.create_task(self.board.run()),
+            asyncio.create_task(self.quota.run(lambda: self.snapshot)),
+        ]
         if self._envoy_admin is not None:
             watch = HealthWatch(partial(statistics_of, self._envoy_admin), self.board)
             self._background.append(asyncio.create_task(watch.run(lambda: self.snapshot)))

@@ -79,11 +79,11 @@ class _ArrivalStream:
             try:
                 reply, done = await self._reply(message)
             except KortexError as error:
-                self._gate.give_back(self._reservation)
+                self._give_back()
                 self._recorder.refused(error)
                 reply, done = refusal(error), True
             except Exception:
-                self._gate.give_back(self._reservation)
+                self._give_back()
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
                 reply, done = refusal(broken()), True
             await self._write(reply)
@@ -95,8 +95,12 @@ class _ArrivalStream:
         try:
             await self._context.write(reply)
         except BaseException:
-            self._gate.give_back(self._reservation)
+            self._give_back()
             raise
+
+    def _give_back(self) -> None:
+        self._gate.give_back(self._reservation)
+        self._reservation = NOTHING_HELD
 
     async def _reply(self, message: ProcessingRequest) -> tuple[bytes, bool]:
         if message.HasField("request_headers"):

@@ -219,6 +219,7 @@ def test_admin_listener_shows_the_gateway(kortex: KortexProcess, old: FakeProvid
         assert admin.get("/readyz").json() == {
             "ready": True,
             "conditions": {"config": True, "workers": True, "envoy": True, "accepting": True},
+            "degraded": [],
         }
         assert "envoy_" in admin.get("/metrics/envoy").text
         assert admin.get("/nothing").status_code == 404

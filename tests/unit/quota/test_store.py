@@ -151,6 +151,7 @@ async def test_what_is_held_is_given_back_when_nobody_settles(bench: Bench) -> N
     bench.wait(LASTS - 5)
     assert await left(bench.store, window(ends=ends)) == 0
     bench.wait(6)
+    await bench.store.tend()
     assert await left(bench.store, window(ends=ends)) == 7
     await settle(bench.store, "late", Settled(counter="w", slot=0, held=7, used=2))
     assert await left(bench.store, window(ends=ends)) == 5

@@ -26,6 +26,7 @@ class Gateway:
         self.conditions: Mapping[str, bool] = READY
         self.description: Mapping[str, Any] = {"number": 3}
         self.registry = CollectorRegistry()
+        self.degraded: tuple[str, ...] = ()
         self.statistics: str | None = "envoy_up 1\n"
 
     async def ready(self) -> Mapping[str, bool]:
@@ -39,6 +40,7 @@ class Gateway:
     def operated(self, *, with_envoy: bool = True) -> Operated:
         return Operated(
             ready=self.ready,
+            degraded=lambda: self.degraded,
             describe=lambda: self.description,
             backends=lambda: {"backends": {"a": {"circuit": "open", "reason": "timeout"}}},
             registry=self.registry,
@@ -84,7 +86,11 @@ async def test_readiness_names_each_condition(gateway: Gateway, conditions: dict
     async with gateway.client() as client:
         reply = await client.get("/readyz")
     assert reply.status_code == status
-    assert reply.json() == {"ready": status == 200, "conditions": conditions}
+    assert reply.json() == {"ready": status == 200, "conditions": conditions, "degraded": []}
+    gateway.degraded = ("limits cannot be counted",)
+    async with gateway.client() as client:
+        reply = await client.get("/readyz")
+    assert (reply.status_code, reply.json()["degraded"]) == (status, ["limits cannot be counted"])
 
 
 async def test_config_is_what_is_described_now(gateway: Gateway) -> None:
