@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from extproc.admission.settlement import Reservation, Used, settle_attempt
 from extproc.quota.embedded import EmbeddedStore
 
 LIMIT = 100
+_BATCHES = count()
 REQUESTS = st.lists(
     st.tuples(
         st.integers(0, 40),  # expected
@@ -59,7 +61,7 @@ async def _check(requests: list[tuple[int, list[int], int, bool]]) -> None:
 async def _settle(store: EmbeddedStore, reservation: Reservation, used: int, *, final: bool) -> int:
     settlement = settle_attempt(reservation, Used(tokens=used), final=final)
     if settlement is not None:
-        await store.settle(f"{reservation.id}-{id(settlement)}-{used}-{final}", [settlement])
+        await store.settle(f"batch{next(_BATCHES)}", [settlement])
     return used
 
 
