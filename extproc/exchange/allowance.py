@@ -6,7 +6,11 @@ from typing import Final
 
 from extproc.dialects.base import StreamState
 from extproc.exchange.attempt import Attempt
+from extproc.exchange.bill import Bill
 from extproc.metering.measured import count_produced
+from extproc.openai.call import Call
+from extproc.openai.cut_short import end_stream
+from extproc.openai.usage import usage_fields
 
 _LEAST_STEP: Final = 64
 
@@ -37,3 +41,10 @@ class Allowance:
         """So many more may follow."""
         self._granted += tokens
         self._look_at = 0
+
+
+def last_words(call: Call, state: StreamState, last: bytes, bill: Bill) -> bytes:
+    """The end of an answer that gets no more; ``last`` is the newest event that its client was sent."""
+    usage = bill.measured.usage if call.include_usage else None
+    fields = None if usage is None else {**usage_fields(usage), **state.beside_usage(usage)}
+    return end_stream(last, call.operation, fields)

@@ -7,7 +7,7 @@ from typing import Final
 
 from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
 from extproc.errors import UpstreamError
-from extproc.exchange.allowance import Allowance
+from extproc.exchange.allowance import Allowance, last_words
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
@@ -27,9 +27,8 @@ from extproc.headers import (
     UPSTREAM_REQUEST_ID,
     Headers,
 )
-from extproc.openai.cut_short import end_stream, is_ended
+from extproc.openai.cut_short import is_ended
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
-from extproc.openai.usage import usage_fields
 
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
 # provider's front door.
@@ -167,11 +166,8 @@ class Reply:
             return []
         state = self._stream.state
         bill = bill_stream(self._attempt, state, complete=False)
-        usage = bill.measured.usage if self._call.include_usage else None
-        fields = None if usage is None else {**usage_fields(usage), **state.beside_usage(usage)}
-        data = end_stream(self._last, self._call.operation, fields)
         self._conclude(now, status=_OK, bill=bill, final=True)
-        return [Body(data=data, end=True)]
+        return [Body(data=last_words(self._call, state, self._last, bill), end=True)]
 
     def crash(self, now: float) -> list[Step]:
         """A bug in decoding, whose traceback is in the log: the client gets an error, or the next backend its turn."""

@@ -80,6 +80,7 @@ class Gate:
         self._told: dict[str, None] = {}
         self._news: deque[Passed] = deque()
         self._logged = float("-inf")
+        self._up = False
 
     async def admit(self, charge: Charge) -> Admission:
         """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
@@ -90,7 +91,9 @@ class Gate:
             reserved = await self._store.reserve(identity, [one.line for one in drawn], lasts=self._lasts)
         except StoreUnavailable as error:
             return self._uncounted(charge, error)
-        self._observer.store_up(up=True)
+        if not self._up:
+            self._up = True
+            self._observer.store_up(up=True)
         self._tell(drawn, reserved)
         if not reserved.granted:
             refused = refusal(drawn, reserved, now=now)
@@ -205,6 +208,7 @@ class Gate:
         return Admission(reservation=NOTHING_HELD)
 
     def _complain(self, error: StoreUnavailable) -> None:
+        self._up = False
         self._observer.store_up(up=False)
         now = asyncio.get_running_loop().time()
         if now - self._logged >= _LOG_EVERY:

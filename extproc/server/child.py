@@ -71,9 +71,8 @@ class Child:
     async def _configure(self, message: Configure) -> Configured:
         try:
             # In a thread: a large file of keys takes a while, and requests are being served.
-            snapshot = await asyncio.to_thread(
-                build_snapshot, message.text.encode(), number=message.number, tokens=self._tokens
-            )
+            text = message.text.encode()
+            snapshot = await asyncio.to_thread(build_snapshot, text, number=message.number, tokens=self._tokens)
         except ConfigError as error:
             return Configured(number=message.number, problem=str(error))
         try:
