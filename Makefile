@@ -55,6 +55,7 @@ bench: $(TEST_STAMP) ## measure Envoy alone against Envoy with Kortex
 .PHONY: bench-translation
 bench-translation: $(BENCH_STAMP) ## measure each dialect beside LiteLLM's own translation
 	$(VENV)-bench/bin/python -m tests.bench.translation $(ARGS)
+
 .PHONY: bench-quota
 bench-quota: $(TEST_STAMP) ## measure what limits and budgets add to a request, by the store that counts them
 	$(BIN)/python -m tests.bench.quota $(ARGS)
