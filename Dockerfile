@@ -2,7 +2,9 @@
 # `processor` has no Envoy: it goes beside Envoy's official image (docker-compose.yml) or into a sidecar.
 #
 #   docker build --tag kortex .
-#   docker run --rm --read-only --tmpfs /tmp --stop-timeout 35 --publish 127.0.0.1:8080:8080 kortex
+#   docker run --rm --read-only --tmpfs /tmp --stop-timeout 35 --publish 127.0.0.1:8080:8080 --env KORTEX_AUTH=none kortex
+#
+# It listens on every interface of the container, and so wants to be told a key (KORTEX_API_KEY), or that none is meant.
 
 FROM python:3.13-slim-trixie AS build
 

@@ -60,6 +60,10 @@ bench-translation: $(BENCH_STAMP) ## measure each dialect beside LiteLLM's own t
 bench-routing: $(TEST_STAMP) ## measure how long a large config takes to compile, and a call to be decided
 	$(BIN)/python -m tests.bench.routing $(ARGS)
 
+.PHONY: bench-quota
+bench-quota: $(TEST_STAMP) ## measure what limits and budgets add to a request, by the store that counts them
+	$(BIN)/python -m tests.bench.quota $(ARGS)
+
 .PHONY: protos
 protos: $(TEST_STAMP) ## compile protos/ into extproc/pb
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=extproc/pb --pyi_out=extproc/pb protos/*.proto

@@ -7,9 +7,10 @@ Where things are, outermost first; each layer imports only from those below it:
     telemetry      metrics, traces and the access log
     ledger         what every request used and cost: spooled by the workers, booked in a database, reported
     credentials    secrets and short-lived tokens, got off the request path
+    quota          counters shared by workers and hosts: the embedded store, Redis
     bootstrap      Envoy's configuration (pure) and its process
     exchange       the life of one request, as values: arrival, attempt, reply, verdict, outcome
-    admission      may it proceed: who is calling
+    admission      may it proceed: who is calling, and what limits and budgets say
     routing        where to: what is known of the backends
     metering       what it uses and what it costs: tokens, prices, facts of models
     providers      whose API: one short file each, and the registry

@@ -6,6 +6,10 @@
     │   ├── UnsupportedFeature          400 invalid_request_error / unsupported_feature
     │   ├── ContextTooSmall             400 invalid_request_error / context_length_exceeded
     │   ├── RefusedByRule               as the rule says: 403 invalid_request_error / refused_by_rule
+    │   ├── InvalidApiKey               401 invalid_request_error / invalid_api_key
+    │   ├── ModelNotAllowed             403 invalid_request_error / model_not_allowed
+    │   ├── RateLimited                 429 requests, tokens or concurrent / rate_limit_exceeded
+    │   ├── BudgetExhausted             429 insufficient_quota / insufficient_quota
     │   ├── ModelUnpriced               400 invalid_request_error / model_unpriced
     │   ├── ModelNotFound               404 invalid_request_error / model_not_found
     │   ├── PathNotFound                404 invalid_request_error / unknown_url
@@ -14,7 +18,8 @@
     │   └── HeadersTooLarge             431 invalid_request_error / headers_too_large
     ├── GatewayError                Kortex could not do its own part
     │   ├── InternalError               500 server_error / internal_error
-    │   └── CredentialUnavailable       503 server_error / credential_unavailable
+    │   ├── CredentialUnavailable       503 server_error / credential_unavailable
+    │   └── QuotaUnavailable            503 server_error / quota_unavailable
     └── UpstreamError               a provider refused, failed, or said something that is not an answer
 
 The JSON that carries them is written by ``extproc.openai.error_body``.
@@ -30,6 +35,8 @@ class KortexError(Exception):
     status: int = 500
     type: str = "server_error"
     code: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """What the reply's headers say beside the body."""
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -70,6 +77,21 @@ class RefusedByRule(ClientError):
         self.type = "invalid_request_error" if status < 500 else "server_error"
 
 
+class InvalidApiKey(ClientError):
+    """The gateway asks for a key, and this is none of its own, or no longer. The message never repeats it."""
+
+    status = 401
+    code = "invalid_api_key"
+    headers = (("www-authenticate", "Bearer"),)
+
+
+class ModelNotAllowed(ClientError):
+    """The key is good, but not for this model."""
+
+    status = 403
+    code = "model_not_allowed"
+
+
 class ModelUnpriced(ClientError):
     """Nobody knows what the model costs, and the operator wants no such calls."""
 
@@ -91,14 +113,38 @@ class PathNotFound(ClientError):
 
 
 class MethodNotAllowed(ClientError):
-    """The path exists, the method does not fit it. ``allow`` is the value of the Allow header."""
+    """The path exists, the method does not fit it. ``allow`` lists those that do."""
 
     status = 405
     code = "method_not_supported"
 
     def __init__(self, message: str, *, allow: str) -> None:
         super().__init__(message)
-        self.allow = allow
+        self.headers = (("allow", allow),)
+
+
+class RateLimited(ClientError):
+    """A limit of the gateway's own, not a provider's. ``kind`` is what there is too much of, OpenAI's ``type``."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, kind: str, headers: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.type = kind
+        self.headers = headers
+
+
+class BudgetExhausted(ClientError):
+    """A budget has no room for the request."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+    def __init__(self, message: str, *, headers: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class BodyTooLarge(ClientError):
@@ -130,6 +176,13 @@ class CredentialUnavailable(GatewayError):
 
     status = 503
     code = "credential_unavailable"
+
+
+class QuotaUnavailable(GatewayError):
+    """What the caller may still use could not be counted, and the config says to refuse then."""
+
+    status = 503
+    code = "quota_unavailable"
 
 
 class UpstreamError(KortexError):

@@ -20,6 +20,10 @@ UPSTREAM_REQUEST_ID: Final = "x-kortex-upstream-request-id"
 USAGE: Final = "x-kortex-usage"
 COST: Final = "x-kortex-cost"
 DROPPED_PARAMS: Final = "x-kortex-dropped-params"
+LIMIT: Final = "x-kortex-limit"
+"""On a 429 of our own: the limit or budget. A provider's 429 has none."""
+BROWNOUT: Final = "x-kortex-brownout"
+
 # Only where the client asked for it with x-kortex-explain: 1, and may.
 DECISION: Final = "x-kortex-decision"
 DECISION_REASON: Final = "x-kortex-decision-reason"

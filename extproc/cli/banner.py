@@ -77,8 +77,9 @@ def reachable(address: str) -> str:
 def curl_line(snapshot: Snapshot, base_url: str) -> str:
     """One line for a POSIX shell that gets an answer: from a model that needs no account where there is one."""
     found = _model_to_try(snapshot)
+    key = ["-H", "authorization: Bearer YOUR_KEY"] if snapshot.config.asks_for_keys else []
     if found is None:
-        return shlex.join(["curl", f"{base_url}/models"])
+        return shlex.join(["curl", f"{base_url}/models", *key])
     model, operation = found
     body: dict[str, object] = {"model": model}
     match operation:
@@ -90,7 +91,7 @@ def curl_line(snapshot: Snapshot, base_url: str) -> str:
             body["input"] = _GREETING
     text = json.dumps(body, ensure_ascii=False)
     url, header = base_url + OPENAI_PATHS[operation], "content-type: application/json"
-    return shlex.join(["curl", url, "-H", header, "-d", text])
+    return shlex.join(["curl", url, *key, "-H", header, "-d", text])
 
 
 def _model_to_try(snapshot: Snapshot) -> tuple[str, Operation] | None:

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from extproc.bootstrap.process import EnvoyError
 from extproc.config.load import ConfigError, Problem
+from extproc.credentials.key_file import KeyFileInvalid
+from extproc.credentials.key_store import KeyUnknown
 from extproc.server.addresses import AddressUnavailable
 from extproc.server.supervisor import StartError
 from extproc.server.watch import ConfigUnreadable
@@ -33,7 +35,7 @@ def failures_told(config: str) -> Iterator[None]:
         console = Console(stderr=True, soft_wrap=True)
         tell_problems(console, config, error.problems)
         _complain(f"{config} cannot be used: {count(len(error.problems), 'problem')}")
-    except (Failed, StartError, EnvoyError, AddressUnavailable, ConfigUnreadable) as error:
+    except (Failed, StartError, EnvoyError, AddressUnavailable, ConfigUnreadable, KeyFileInvalid, KeyUnknown) as error:
         _complain(str(error))
     except OSError as error:
         _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))

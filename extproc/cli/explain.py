@@ -62,7 +62,7 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
     import sys
     import time
 
-    from extproc.admission.caller import ANONYMOUS
+    from extproc.admission.keyring import ANYONE
     from extproc.cli.console import Failed
     from extproc.cli.without_secrets import compile_without_secrets
     from extproc.config.load import load
@@ -84,7 +84,7 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
             snapshot=snapshot,
             now=time.time(),
             decision_id=decision or secrets.token_hex(8),
-            caller=ANONYMOUS,
+            key=ANYONE,
             states=NOTHING_SEEN,
         )
     except KeyError:

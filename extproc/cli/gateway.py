@@ -138,6 +138,7 @@ async def _admin(supervisor: Supervisor, listening: socket.socket, ledger: Bookk
     registry.register(SelfMetrics(supervisor.history, lambda: _vitals(supervisor), supervisor.board))
     operated = Operated(
         ready=supervisor.ready,
+        degraded=lambda: supervisor.quota.degraded,
         describe=supervisor.history.describe,
         backends=lambda: describe_backends(supervisor.snapshot, supervisor.board.overview()),
         registry=registry,
@@ -147,7 +148,8 @@ async def _admin(supervisor: Supervisor, listening: socket.socket, ledger: Bookk
     )
     if ledger is not None:
         registry.register(ledger)
-        operated = replace(operated, degraded=ledger.degraded, usage=ledger.usage)
+        degraded = ledger.degraded
+        operated = replace(operated, degraded=lambda: {**supervisor.quota.degraded, **degraded()}, usage=ledger.usage)
     server = AdminServer(admin_application(operated), listening)
     await server.start()
     try:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from extproc.cli import check, config_schema, explain, render, run, serve, usage, version
+from extproc.cli import check, config_schema, explain, keys, render, run, serve, usage, version
 
 app = typer.Typer(
     name="kortex",
@@ -23,6 +23,7 @@ app.command("explain")(explain.explain)
 app.command("render")(render.render)
 app.add_typer(config_schema.app, name="config")
 app.add_typer(usage.app, name="usage")
+app.add_typer(keys.app, name="keys")
 app.command("version")(version.version)
 
 

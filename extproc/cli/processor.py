@@ -18,6 +18,7 @@ from extproc.cli.console import Failed
 from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import find_source
 from extproc.cli.watching import watching
+from extproc.quota.store import StoreUnavailable
 from extproc.server.addresses import check_free, listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
 from extproc.server.backends_page import describe_backends
@@ -57,7 +58,7 @@ async def run_processor(options: Options) -> int:
     async with bookkeeping(processor.snapshot.config) as ledger, _admin(processor, admin_socket, ledger):
         try:
             address = await processor.start()
-        except RuntimeError as error:
+        except (RuntimeError, StoreUnavailable) as error:
             raise Failed(str(error)) from error
         try:
             _LOG.info("serving Envoy at %s, admin at %s", address, spell_address(admin_socket))
@@ -78,6 +79,7 @@ async def _admin(processor: Standalone, listening: socket.socket, ledger: Bookke
     REGISTRY.register(own)
     operated = Operated(
         ready=processor.ready,
+        degraded=lambda: processor.quota.degraded,
         describe=processor.history.describe,
         backends=lambda: describe_backends(processor.snapshot, processor.board.overview()),
         registry=REGISTRY,
@@ -87,7 +89,8 @@ async def _admin(processor: Standalone, listening: socket.socket, ledger: Bookke
     )
     if ledger is not None:
         REGISTRY.register(ledger)
-        operated = replace(operated, degraded=ledger.degraded, usage=ledger.usage)
+        degraded = ledger.degraded
+        operated = replace(operated, degraded=lambda: {**processor.quota.degraded, **degraded()}, usage=ledger.usage)
     server = AdminServer(admin_application(operated), listening)
     await server.start()
     try:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from extproc.config.gateway import Gateway
+from extproc.config.glob import any_of
 from extproc.config.problems import Finding, Path, quoted, spell, suggest
 from extproc.config.rule_consistency import rule_backends, rule_contradictions, rule_doubts
-from extproc.config.scalars import parse_address, split_address
+from extproc.config.scalars import is_loopback, parse_address, split_address
 
 _WILDCARDS: Final = frozenset("*?")
 _LONGEST_MODEL: Final = 256
@@ -24,6 +25,9 @@ def contradictions(config: Mapping[str, object]) -> Iterator[Finding]:
     """Why the parts do not fit together; each of these would be an error at some client's request."""
     routes, backends = _section(config, "routes"), config.get("backends", {})
     yield from _clashing_listeners(config)
+    yield from _open_to_others(config)
+    yield from _contradicting_keys(config)
+    yield from _contradicting_limits(config, routes)
     yield from _models_in_two_routes(routes)
     for name, route in routes.items():
         path: Path = ("routes", name)
@@ -70,6 +74,82 @@ def _clashing_listeners(config: Mapping[str, object]) -> Iterator[Finding]:
     if port == admin_port != 0 and (len(hosts) == 1 or hosts & _EVERY_INTERFACE or hosts <= _LOOPBACK):
         message = f"listen and admin are both on port {port}"
         yield Finding(path=("gateway",), message=message, hint="give them different ports")
+
+
+def _open_to_others(config: Mapping[str, object]) -> Iterator[Finding]:
+    """Whoever reaches a gateway without keys spends its providers' credentials: that must be meant."""
+    gateway = _section(config, "gateway")
+    asks = "keys" in config or "keysFile" in config
+    if gateway.get("auth") == "none":
+        if asks:
+            message = "asks nobody for a key, but there are keys"
+            yield Finding(path=("gateway", "auth"), message=message, hint="leave one of them out")
+        return
+    try:
+        address = str(parse_address(gateway.get("listen", Gateway.model_fields["listen"].default)))
+    except ValueError:
+        return
+    if not asks and not is_loopback(address):
+        message = f"{address} can be reached from other machines, and nobody is asked for a key"
+        hint = 'add "keys" (kortex keys create makes one), or write gateway.auth: none if that is meant'
+        yield Finding(path=("gateway", "listen"), message=message, hint=hint)
+
+
+def _contradicting_keys(config: Mapping[str, object]) -> Iterator[Finding]:
+    routes = _section(config, "routes")
+    keys = config.get("keys")
+    names: set[str] = set()
+    for index, key in enumerate(keys if isinstance(keys, list) else ()):
+        match key:
+            case {"name": str(name)} if name in names:
+                yield Finding(path=("keys", index, "name"), message=f"there is another key named {quoted(name)}")
+            case {"name": str(name)}:
+                names.add(name)
+        match key:
+            case {"routes": [*wanted]}:
+                for place, route in enumerate(wanted):
+                    if isinstance(route, str) and route not in routes:
+                        hint = suggest(route, routes, otherwise="the routes are")
+                        message = f"there is no route {quoted(route)}"
+                        yield Finding(path=("keys", index, "routes", place), message=message, hint=hint)
+
+
+def _contradicting_limits(config: Mapping[str, object], routes: Mapping[str, object]) -> Iterator[Finding]:
+    """Counters and refusals go by name, so that no two may share one."""
+    for section in ("limits", "budgets"):
+        entries = config.get(section)
+        first: dict[str, int] = {}
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if not isinstance(entry, dict):
+                continue
+            name = _name_of(entry) if section == "limits" else entry.get("name")
+            if isinstance(name, str) and first.setdefault(name, index) != index:
+                message = f"there is another one named {quoted(name)}, {section}[{first[name]}]"
+                yield Finding(path=(section, index), message=message, hint="give one of them another name")
+            yield from _unserved_aliases((section, index), entry, routes)
+
+
+def _name_of(limit: Mapping[str, object]) -> str | None:
+    """As ``extproc.admission.policy.name_of``, of plain values."""
+    match limit.get("name", limit.get("per", "key")), "name" in limit:
+        case str(name), True:
+            return name
+        case str(word), False:
+            return f"per-{word}"
+        case [*words], False:
+            return "-".join(["per", *map(str, words)])
+        case _:
+            return None
+
+
+def _unserved_aliases(path: Path, budget: Mapping[str, object], routes: Mapping[str, object]) -> Iterator[Finding]:
+    served = tuple(model for route in routes.values() for _, model in _models(route))
+    tiers = budget.get("tiers")
+    for index, tier in enumerate(tiers if isinstance(tiers, list) else ()):
+        match tier:
+            case {"alias": str(alias)} if not any_of(served).fullmatch(alias):
+                message = f"no route serves the model {quoted(alias)}"
+                yield Finding(path=(*path, "tiers", index, "alias"), message=message)
 
 
 def _models_in_two_routes(routes: Mapping[str, object]) -> Iterator[Finding]:

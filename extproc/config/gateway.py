@@ -8,7 +8,9 @@ from pydantic import Field, SerializeAsAny
 
 from extproc.config.backends import Backend
 from extproc.config.health import CircuitBreaker
+from extproc.config.keys import ClientKey
 from extproc.config.ledger import Ledger
+from extproc.config.limits import Budget, Limit, Quota
 from extproc.config.prices import Unpriced
 from extproc.config.routes import Retries, Route, Timeouts
 from extproc.config.scalars import Duration, ListenAddress, Model, Name, Size
@@ -40,6 +42,8 @@ class Gateway(Model):
     """Where clients connect."""
     admin: ListenAddress = "127.0.0.1:9090"
     """Health, readiness, effective config and metrics."""
+    auth: Literal["none"] | None = None
+    """``none``: whoever reaches the gateway may use it. Needed to listen beyond this machine without ``keys``."""
     body_limit: Size = Field(default=32 << 20, ge=1 << 10, le=1 << 30)
     """Largest request body; sets Envoy's buffers and the gRPC message limits too. Over it: 413."""
     max_connections: int = Field(default=50_000, ge=1)
@@ -77,6 +81,22 @@ class Config(Model):
     """Which models clients may ask for and which backends answer, by a name of yours."""
     ledger: Ledger | None = None
     """What each request used and cost, in a database. Default: none is kept."""
+
+    keys: tuple[ClientKey, ...] | None = Field(default=None, min_length=1)
+    """Who may call. Without any, and without ``keysFile``, nobody is asked for a key."""
+    keys_file: str | None = Field(default=None, min_length=1)
+    """More of them, one JSON object a line, as ``kortex keys`` writes them; read again when it changes."""
+    limits: tuple[Limit, ...] = ()
+    """How fast callers may go."""
+    budgets: tuple[Budget, ...] = ()
+    """How much they may spend in all."""
+    quota: Quota = Quota()
+    """Where limits and budgets are counted."""
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether a client needs a key."""
+        return self.keys is not None or self.keys_file is not None
 
     def redacted(self) -> dict[str, Any]:
         """The effective config for people to look at. It holds references to secrets, never secrets."""

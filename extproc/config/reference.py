@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from extproc.config.backends import Backend, BaseUrl
 from extproc.config.expressions import Expression
-from extproc.config.gateway import Gateway
+from extproc.config.gateway import Config, Gateway
 from extproc.config.ledger import DatabaseUrl, Days, Ledger
 from extproc.config.matches import HeaderWanted, Operations, Paths, Texts, TimeOfDay
 from extproc.config.patterns import Pattern
@@ -30,6 +30,7 @@ _INTRODUCTION: Final = """\
 Durations are a number with a unit: `500ms`, `10s`, `5m`, `1h`. Sizes are bytes, or a number with `KiB`, `MiB` or `GiB`.
 A key that is not listed here is an error. Secrets are named, never written: `{env: NAME}` or `{file: PATH}`."""
 
+_ADMISSION: Final = frozenset({"keys", "keysFile", "limits", "budgets", "quota"})
 _WORDS: Final[tuple[tuple[object, str], ...]] = (
     (Duration, "duration"),
     (Size, "size"),
@@ -81,6 +82,8 @@ def reference_markdown(settings: Mapping[str, type[Backend]]) -> str:
         _table_by_provider(differing),
         "### `routes.<name>`",
         _table(_rows(Route, "", described)),
+        "### Callers",
+        _table(row for row in _rows(Config, "", {Gateway, Backend, Route}) if row.key.split(".")[0] in _ADMISSION),
         "### `ledger`",
         _table(_rows(Ledger, "", described)),
     ]

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from extproc.config.limits import RouteRateLimit
 from extproc.config.matches import Match
 from extproc.config.scalars import Duration, Model, Name
 from extproc.config.units import Unit
@@ -119,6 +120,8 @@ class Route(Model):
     """Start of the model's name that providers do not see: ``openai/`` makes ``openai/gpt-4o`` arrive as ``gpt-4o``."""
     strict: bool = False
     """Refuse a request of which a provider lacks a parameter, instead of dropping that and saying so in a header."""
+    rate_limit: RouteRateLimit | None = None
+    """How many requests it takes. ``limits`` can say more."""
     retries: Retries = Retries()
     """As ``gateway.retries``, for this route; a key left out keeps the gateway's value."""
     timeouts: Timeouts = Timeouts()

@@ -143,6 +143,12 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach ``host:port``. A host's name other than localhost counts as elsewhere."""
+    host = split_address(address)[0]
+    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
 class SecretRef(Model):
     """Where to read a secret: an environment variable or a file, read again at each reload. Never the secret itself."""
 

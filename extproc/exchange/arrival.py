@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote
 
-from extproc.admission.caller import ANONYMOUS, Caller
+from extproc.admission.caller import Caller
+from extproc.admission.keyring import ANYONE, Key
+from extproc.admission.scope import Subject
+from extproc.admission.settlement import Reservation
 from extproc.config.gateway import Gateway
 from extproc.errors import (
     BodyTooLarge,
     HeadersTooLarge,
     InvalidRequest,
     MethodNotAllowed,
+    ModelNotAllowed,
     ModelNotFound,
     PathNotFound,
 )
 from extproc.exchange.assignment import Assignment
+from extproc.exchange.charging import Brownout, Charge, charge_for
 from extproc.exchange.snapshot import Snapshot
 from extproc.exchange.unserved import refuse_unserved
 from extproc.headers import (
@@ -68,11 +73,15 @@ class Planned:
     call: Call
     facts: Facts
     decision: Decision
+    assignment: Assignment
+    charge: Charge | None
+    """What has to be reserved first; None where nothing counts the call."""
 
 
-def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | None:
-    """Judge a request by its headers. None: its body is needed. Raises ClientError."""
+def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) -> Answer | Key:
+    """Judge a request by its headers, at ``now`` (Unix seconds). A Key: its body is needed, too. Raises ClientError."""
     _check_headers(headers)
+    key = snapshot.keys.identify(headers, now=now)
     method = headers.get(":method", "")
     path = headers.get(":path", "").partition("?")[0]
     if path in OPERATION_PATHS:
@@ -80,12 +89,12 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot) -> Answer | 
             message = f"Not allowed to {method} on {path}: use POST."
             raise MethodNotAllowed(message, allow="POST")
         _check_framing(headers, has_body=has_body, limit=snapshot.config.gateway.body_limit)
-        return None
+        return key
     if path == _MODELS or path.startswith(f"{_MODELS}/"):
         if method != "GET":
             message = f"Not allowed to {method} on {path}: use GET."
             raise MethodNotAllowed(message, allow="GET")
-        return _models(path, snapshot)
+        return _models(path, snapshot, key)
     raise PathNotFound(_unknown_path(method, path))
 
 
@@ -97,16 +106,25 @@ def plan_call(  # noqa: PLR0913 - what a decision depends on, by keyword
     now: Callable[[], float],
     exchange: str,
     decision_id: str,
-    caller: Caller = ANONYMOUS,
+    key: Key = ANYONE,
+    brownout: Brownout | None = None,
     states: BackendStates = NOTHING_SEEN,
     decided: Callable[[Decision], None] = lambda _: None,
 ) -> Planned:
     """Decide by the body. ``now`` gives Unix seconds; ``exchange`` and ``decision_id`` are the request's own ids.
 
-    ``decided`` is told every decision, those not to serve the call too. Raises ClientError.
+    A ``brownout`` makes the call cheaper. ``decided`` is told every decision, those not to serve the call too. Raises
+    ClientError.
     """
     weighed = weigh_call(
-        headers, body, snapshot=snapshot, now=now, decision_id=decision_id, caller=caller, states=states
+        headers,
+        body,
+        snapshot=snapshot,
+        now=now,
+        decision_id=decision_id,
+        key=key,
+        brownout=brownout,
+        states=states,
     )
     decided(weighed.decision)
     return plan_weighed(weighed, headers, snapshot, exchange=exchange)
@@ -119,40 +137,42 @@ class Weighed:
     route: CompiledRoute
     facts: Facts
     decision: Decision
+    key: Key
+    brownout: Brownout | None
 
 
-def weigh_call(
+def weigh_call(  # noqa: PLR0913 - what a decision depends on, by keyword
     headers: Headers,
     body: bytes,
     *,
     snapshot: Snapshot,
     now: Callable[[], float],
     decision_id: str,
-    caller: Caller,
     states: BackendStates,
+    key: Key = ANYONE,
+    brownout: Brownout | None = None,
 ) -> Weighed:
-    """The decision alone. Raises ClientError when there is nothing to decide about."""
+    """The decision alone. Raises ClientError when there is nothing to decide about, or the key may not ask for it."""
     path = headers.get(":path", "").partition("?")[0]
     limit = snapshot.config.gateway.body_limit
     if len(body) > limit:
         # Envoy's own limit is exact, but for small limits on HTTP/2, where a body may come without its length.
         raise _too_large(len(body), limit)
     call, fields = read_call(OPERATION_PATHS[path], body)
-    route = snapshot.route(call.model)
-    if route is None:
-        raise _model_not_found(call.model)
-    upstream_model = route.upstream_name(call.model)
+    route, model = _chosen(call.model, snapshot, key, brownout)
+    upstream_model = route.upstream_name(model)
     facts = Facts(
         id=decision_id,
         call=call,
         fields=fields,
         headers=headers,
-        caller=caller,
+        caller=key.caller,
         arrived=now(),
         upstream_model=upstream_model,
         counted_as=route.default.choices[0].target.model(upstream_model),
     )
-    return Weighed(route=route, facts=facts, decision=decide(facts, route, states))
+    decision = decide(facts, route, states)
+    return Weighed(route=route, facts=facts, decision=decision, key=key, brownout=brownout)
 
 
 def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exchange: str = "") -> Planned:
@@ -184,8 +204,18 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         reason=decision.reason,
         explain=headers.get(EXPLAIN) == "1" and may_explain(facts.caller, snapshot.config.gateway),
         exchange=exchange,
+        max_output=None if weighed.brownout is None else weighed.brownout.tier.max_tokens,
+        less_reasoning=weighed.brownout is not None and weighed.brownout.tier.no_reasoning,
         input_tokens=rough_input(facts.fields, call.operation, decision.targets[0].model(facts.upstream_model)),
         base64=call.base64,
+    )
+    charge = charge_for(
+        (*snapshot.policies, *weighed.key.policies),
+        Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers),
+        call,
+        facts.fields,
+        targets=[(target, target.model(facts.upstream_model)) for target in decision.targets],
+        now=facts.arrived,
     )
     return Planned(
         targets=tuple(target.name for target in decision.targets),
@@ -198,7 +228,34 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         call=call,
         facts=facts,
         decision=decision,
+        assignment=assignment,
+        charge=charge,
     )
+
+
+def holding(planned: Planned, reservation: Reservation) -> Planned:
+    """The same, with what was reserved for it: attempts settle that, and their replies have its headers."""
+    assignment = replace(planned.assignment, reservation=reservation)
+    return replace(planned, assignment=assignment, set_headers=_request_headers(assignment, planned.route))
+
+
+def _chosen(asked: str, snapshot: Snapshot, key: Key, brownout: Brownout | None) -> tuple[CompiledRoute, str]:
+    """The route, and the name by which it knows the model. Raises as ``_permitted``."""
+    route = _permitted(asked, snapshot, key)
+    alias = None if brownout is None else brownout.tier.alias
+    cheaper = None if alias is None else snapshot.route(alias)
+    return (route, asked) if alias is None or cheaper is None else (cheaper, alias)
+
+
+def _permitted(model: str, snapshot: Snapshot, key: Key) -> CompiledRoute:
+    """The route for the model. Raises ModelNotFound, or ModelNotAllowed, which does not tell whether there is one."""
+    route = snapshot.route(model)
+    if not key.allows_model(model) or (route is not None and not key.allows_route(route.name)):
+        message = f"This API key may not use the model '{model}'. GET /v1/models lists those that it may use."
+        raise ModelNotAllowed(message, param="model")
+    if route is None:
+        raise _model_not_found(model)
+    return route
 
 
 def may_explain(caller: Caller, gateway: Gateway) -> bool:
@@ -250,13 +307,19 @@ def _too_large(size: int, limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body has {size} bytes, but the limit is {limit} bytes.")
 
 
-def _models(path: str, snapshot: Snapshot) -> Answer:
+def _models(path: str, snapshot: Snapshot, key: Key) -> Answer:
+    """What the key may not use is not there."""
     created = int(snapshot.loaded_at)
     if path == _MODELS:
-        return Answer(status=200, body=model_list_body(snapshot.models, created=created))
+        allowed = [
+            (name, owner)
+            for name, owner in snapshot.models
+            if key.allows_model(name) and key.allows_route(snapshot.exact[name].name)
+        ]
+        return Answer(status=200, body=model_list_body(allowed, created=created))
     name = unquote(path.removeprefix(f"{_MODELS}/"))
-    route = snapshot.route(name) if name.isprintable() else None
-    if route is None:
+    route = snapshot.route(name) if name.isprintable() and key.allows_model(name) else None
+    if route is None or not key.allows_route(route.name):
         raise _model_not_found(name)
     return Answer(status=200, body=model_body(name, created=created, owner=route.targets[0].provider.name))
 

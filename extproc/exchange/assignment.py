@@ -9,9 +9,12 @@ from urllib.parse import quote
 import orjson
 
 from extproc.admission.caller import ANONYMOUS, Caller
+from extproc.admission.charge import Held, Unit
+from extproc.admission.settlement import NOTHING_HELD, Growth, Reservation
 from extproc.errors import InternalError
 from extproc.headers import DECISION, DECISION_REASON
 from extproc.openai.call import Call, Operation
+from extproc.openai.stretched import stretch
 
 _PLAIN: Final = " ,;:.()[]_-"
 
@@ -50,6 +53,12 @@ class Assignment:
     """``name=variant`` of each experiment that the request is part of."""
     decision: str | None = None
     """The id under which the choice of the plan is explained."""
+    max_output: int | None = None
+    """The longest answer, where a budget runs low."""
+    less_reasoning: bool = False
+    """Whether reasoning is turned down for the same cause."""
+    reservation: Reservation = NOTHING_HELD
+    """What is to be settled when the request has ended."""
     exchange: str = ""
     """32 hexadecimal digits that no other request has: a request id is the client's to choose."""
     reason: str | None = None
@@ -70,17 +79,27 @@ class Assignment:
         return orjson.dumps(self)
 
     def call(self, body: bytes) -> Call:
-        """The client's request, as arrival understood it."""
+        """The client's request, as arrival understood it; made cheaper where a budget runs low."""
         return Call(
             operation=self.operation,
             model=self.asked,
-            body=body,
+            body=self._stretched(body),
             stream=self.stream,
             include_usage=self.include_usage,
             carries=self.carries,
             base64=self.base64,
             created=self.arrived_ms // 1_000,
         )
+
+    @property
+    def stretches(self) -> bool:
+        """Whether the client's body is not what a provider gets, whatever its format."""
+        return self.max_output is not None or self.less_reasoning
+
+    def _stretched(self, body: bytes) -> bytes:
+        if not self.stretches or not body:
+            return body
+        return stretch(body, self.operation, max_output=self.max_output, less_reasoning=self.less_reasoning)
 
 
 def read_assignment(header: str | None) -> Assignment:
@@ -92,6 +111,11 @@ def read_assignment(header: str | None) -> Assignment:
         fields["experiments"] = tuple(fields["experiments"])
         caller = fields["caller"]
         fields["caller"] = Caller(**caller | {"tags": tuple(caller["tags"])})
+        reservation = fields["reservation"]
+        reservation["held"] = tuple(Held(**held | {"unit": Unit(held["unit"])}) for held in reservation["held"])
+        reservation["headers"] = tuple(map(tuple, reservation["headers"]))
+        reservation["growths"] = tuple(Growth(**growth) for growth in reservation["growths"])
+        fields["reservation"] = Reservation(**reservation)
         return Assignment(**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         message = "A provider listener was reached without passing the edge listener."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from extproc.config.backends import Backend
@@ -85,7 +85,7 @@ class Attempt:
     @property
     def needs_body(self) -> bool:
         """Whether the client's body is needed to write this backend's request."""
-        if self.target.provider.answer is not None:
+        if self.target.provider.answer is not None or self.assignment.stretches:
             return True
         return self.translator.rewrites(self.assignment.call(b""), self.model)
 
@@ -99,6 +99,8 @@ class Attempt:
         settings = self.target.settings
         call = self.assignment.call(body)
         request = self.translator.encode(call, self.model)
+        if request.body is None and call.body != body:
+            request = replace(request, body=call.body)
         if request.dropped and self.assignment.strict:
             message = f"The backend '{self.target.backend}' lacks {', '.join(request.dropped)}."
             raise UnsupportedFeature(message, param=request.dropped[0])

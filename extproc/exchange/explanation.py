@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from extproc.admission.caller import Caller
+from extproc.admission.keyring import Key
 from extproc.errors import KortexError
 from extproc.exchange.arrival import Planned, Weighed, plan_weighed, weigh_call
 from extproc.exchange.attempt import begin_attempt
@@ -130,12 +131,12 @@ def explain(
     snapshot: Snapshot,
     now: float,
     decision_id: str,
-    caller: Caller,
+    key: Key,
     states: BackendStates,
 ) -> Explanation:
     """The request as a client would send it. Raises ClientError where that is refused before any decision."""
     weighed = weigh_call(
-        headers, body, snapshot=snapshot, now=lambda: now, decision_id=decision_id, caller=caller, states=states
+        headers, body, snapshot=snapshot, now=lambda: now, decision_id=decision_id, key=key, states=states
     )
     route, facts, decision = weighed.route, weighed.facts, weighed.decision
     attempts: tuple[ToldAttempt, ...] = ()

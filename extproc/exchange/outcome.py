@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from extproc.admission.caller import Caller
+from extproc.admission.settlement import Reservation
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill
 from extproc.exchange.trace import Trace
@@ -33,6 +34,7 @@ class Outcome:
     decision: str | None
     decision_reason: str | None
     caller: Caller
+    reservation: Reservation
     operation: Operation
     stream: bool
     asked: str
@@ -90,6 +92,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         decision=assignment.decision,
         decision_reason=assignment.reason,
         caller=assignment.caller,
+        reservation=assignment.reservation,
         operation=assignment.operation,
         stream=assignment.stream,
         asked=assignment.asked,

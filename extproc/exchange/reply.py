@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import quote
 
 from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
 from extproc.errors import UpstreamError
+from extproc.exchange.allowance import Allowance, last_words
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
-from extproc.exchange.trail import ANSWERED, write_outcome, write_trail
+from extproc.exchange.own_headers import own_headers
+from extproc.exchange.trail import ANSWERED, write_outcome
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import Framer, FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
 from extproc.framing.event_stream import CONTENT_TYPE, EventStreamFramer
 from extproc.framing.sse import Event, SseFramer
 from extproc.headers import (
-    ATTEMPTS,
-    BACKEND,
-    DROPPED_PARAMS,
     ENVOY_ATTEMPT_COUNT,
     FAILOVER,
     LOCAL_REPLY,
-    MODEL,
     OUTCOME,
-    TRAIL,
     UPSTREAM_REQUEST_ID,
     Headers,
 )
+from extproc.openai.cut_short import is_ended
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
 
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
@@ -39,8 +36,6 @@ _KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "ope
 _REQUEST_ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "cf-ray")
 _LONGEST_WHOLE_REPLY: Final = 256 << 20
 _LONGEST_EVENT: Final = 32 << 20
-_LONGEST_NAME: Final = 64
-_MOST_NAMES: Final = 32
 _OK: Final = 200
 _FIRST_FAILURE: Final = 300
 _FIRST_ERROR: Final = 400
@@ -66,24 +61,6 @@ class Body:
 Step = Head | Body
 
 
-def own_headers(attempt: Attempt) -> tuple[tuple[str, str], ...]:
-    """What every reply tells about how it came to be."""
-    own: tuple[tuple[str, str], ...] = (
-        (BACKEND, attempt.target.backend),
-        (MODEL, attempt.model),
-        (ATTEMPTS, str(attempt.number)),
-    )
-    if attempt.dropped:
-        own = (*own, (DROPPED_PARAMS, _names(attempt.dropped)))
-    own = (*own, *attempt.assignment.explained)
-    return (*own, (TRAIL, write_trail(attempt.before))) if attempt.before else own
-
-
-def _names(dropped: tuple[str, ...]) -> str:
-    """Names as one header value; a client may have made up any of them."""
-    return ", ".join(quote(name[:_LONGEST_NAME], safe=".[]") for name in dropped[:_MOST_NAMES])
-
-
 class Reply:
     """One attempt's reply. Feed it what arrives, in order, with the clock's seconds; it gives what may go on.
 
@@ -92,6 +69,7 @@ class Reply:
     """
 
     __slots__ = (
+        "_allowance",
         "_attempt",
         "_call",
         "_chunks",
@@ -99,6 +77,7 @@ class Reply:
         "_framer",
         "_head",
         "_held",
+        "_last",
         "_model",
         "_released",
         "_size",
@@ -117,6 +96,9 @@ class Reply:
         self._chunks: list[bytes] = []
         self._size = 0
         self._held = b""
+        self._last = b""
+        granted = attempt.assignment.reservation.output
+        self._allowance = None if granted is None else Allowance(attempt, granted)
         self._model: str | None = None
         self._released = False
         self.first_event_at: float | None = None
@@ -165,6 +147,27 @@ class Reply:
         if self._stream is not None and self._stream.state.complete:
             return self._finish(self._stream, b"", now)
         return self._fail(broken_stream(reason, self._attempt.target.backend), now, reason=reason)
+
+    @property
+    def lacking(self) -> int:
+        """Tokens that the answer needs beyond those its budgets have granted, before it may go on; 0 for none."""
+        if self._allowance is None or self._stream is None or self.outcome is not None:
+            return 0
+        return self._allowance.lacking(self._stream.state)
+
+    def grant(self, tokens: int) -> None:
+        """So many more may follow."""
+        if self._allowance is not None:
+            self._allowance.grant(tokens)
+
+    def cut(self, now: float) -> list[Step]:
+        """A budget has no more: end the answer as one that reached its limit, unless it has said its end already."""
+        if self.outcome is not None or self._stream is None or not self._released or is_ended(self._last):
+            return []
+        state = self._stream.state
+        bill = bill_stream(self._attempt, state, complete=False)
+        self._conclude(now, status=_OK, bill=bill, final=True)
+        return [Body(data=last_words(self._call, state, self._last, bill), end=True)]
 
     def crash(self, now: float) -> list[Step]:
         """A bug in decoding, whose traceback is in the log: the client gets an error, or the next backend its turn."""
@@ -266,7 +269,8 @@ class Reply:
         out: list[bytes] = []
         try:
             for event in framer.feed(plain):
-                out.append(stream.event(event))  # noqa: PERF401 - what came before an error must still go out
+                out.append(stream.event(event))
+                self._last = out[-1] or self._last
             if end:
                 out.extend(stream.event(event) for event in framer.close())
                 out.append(stream.close())

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final
 
 import orjson
 
+from extproc.admission.keyring import OPEN, KeyRing
+from extproc.admission.policy import Policy, compile_policies, compile_route_limit
 from extproc.config.backends import Backend
 from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
+from extproc.config.glob import glob, is_glob, specificity
 from extproc.config.routes import Route
 from extproc.config.scalars import Model
 from extproc.providers.base import Provider
 from extproc.routing.breaker import BreakerSettings
-from extproc.routing.globs import glob, is_glob, specificity
 from extproc.routing.route import Choice, CompiledRoute, Split
 from extproc.routing.rule import compile_rule
 from extproc.routing.target import Credential, Target
@@ -26,6 +28,22 @@ _REMEMBERED: Final = 4_096
 """Names of models, which arrival keeps short."""
 # What Envoy knows nothing of: a new price drains no listener.
 _SHAPELESS: Final = {"cost", "unpriced", "capabilities", "max_output"}
+
+
+def _none() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callers:
+    """What was read for admission: clients' keys, who is told of budgets, and the password of whoever counts."""
+
+    keys: KeyRing = OPEN
+    webhooks: Mapping[str, tuple[str, Credential]] = field(default_factory=dict)
+    quota_password: Credential = _none
+
+
+NOBODY_IN_PARTICULAR: Final = Callers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +63,16 @@ class Snapshot:
     """The first of them that a name fits. Remembers the names asked for lately: there may be a thousand globs."""
     breakers: Mapping[str, BreakerSettings]
     """By backend: when its circuit opens and closes."""
+    keys: KeyRing = OPEN
+    """Who may ask."""
+    policies: tuple[Policy, ...] = ()
+    """Limits and budgets, but for those of single keys."""
+    counts: bool = False
+    """Whether there are any, those of single keys included."""
+    webhooks: Mapping[str, tuple[str, Credential]] = field(default_factory=dict)
+    """By budget: the URL to tell of thresholds, and what signs that."""
+    quota_password: Credential = _none
+    """Of the server that counts."""
 
     def route(self, model: str) -> CompiledRoute | None:
         """The route of the name a client asked for: an exact name first, then the most specific glob."""
@@ -58,6 +86,7 @@ def compile_snapshot(
     loaded_at: float,
     providers: Mapping[str, Provider[Any]],
     credentials: Mapping[str, Credential],
+    callers: Callers = NOBODY_IN_PARTICULAR,
 ) -> Snapshot:
     """Config (already checked by ``extproc.config.load``) → Snapshot. ``credentials`` has one entry per backend."""
     compiler = _Compiler(config, providers, credentials)
@@ -66,6 +95,11 @@ def compile_snapshot(
     exact = {pattern: route for pattern, route in patterns if not is_glob(pattern)}
     wide = sorted((item for item in patterns if is_glob(item[0])), key=lambda item: specificity(item[0]))
     globs = tuple((glob(pattern), route) for pattern, route in wide)
+    limited = [(name, route.rate_limit) for name, route in config.routes.items() if route.rate_limit is not None]
+    policies = (
+        *compile_policies(config.limits, config.budgets),
+        *(compile_route_limit(name, limit) for name, limit in limited),
+    )
     return Snapshot(
         number=number,
         loaded_at=loaded_at,
@@ -76,6 +110,11 @@ def compile_snapshot(
         globs=globs,
         globbed=lru_cache(_REMEMBERED)(partial(_first_fit, globs)),
         breakers={name: _breaker(config, backend) for name, backend in config.backends.items()},
+        keys=callers.keys,
+        policies=policies,
+        counts=bool(policies) or callers.keys.counts,
+        webhooks=callers.webhooks,
+        quota_password=callers.quota_password,
     )
 
 

@@ -12,7 +12,7 @@ from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import beside_usage, bill_reply
 from extproc.exchange.failure import broken, final_error
 from extproc.exchange.outcome import Outcome, conclude
-from extproc.exchange.reply import own_headers
+from extproc.exchange.own_headers import own_headers
 from extproc.exchange.trail import write_outcome
 from extproc.exchange.verdict import Reason, Verdict, judge_reason
 from extproc.framing.sse import SseFramer

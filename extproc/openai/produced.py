@@ -31,6 +31,11 @@ class Produced:
         """Characters that were said after that."""
         return self._beyond
 
+    @property
+    def characters(self) -> int:
+        """All that was said."""
+        return self._size + self._beyond
+
     def add(self, text: str) -> None:
         """A piece more."""
         if self._size < _MOST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from extproc.config.glob import glob, is_glob
 from extproc.config.matches import HeaderMatch, Match, NumberRange
 from extproc.config.patterns import compile_pattern
 from extproc.routing.conditions import (
@@ -18,7 +19,6 @@ from extproc.routing.conditions import (
 )
 from extproc.routing.expression import Holds
 from extproc.routing.facts import Facts
-from extproc.routing.globs import glob, is_glob
 from extproc.routing.hours import Within
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from extproc.admission.settlement import Reservation
 from extproc.errors import InternalError, KortexError
 from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt, UpstreamHeaders, begin_attempt
@@ -22,7 +23,7 @@ from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing.target import Target
 from extproc.server import messages
-from extproc.server.seams import Context, Recorder, next_message
+from extproc.server.seams import Context, Gate, Recorder, next_message
 
 _LOG: Final = logging.getLogger(__name__)
 _UNKNOWN_TARGET: Final = "This worker does not know the backend that Envoy reached for; their configs differ."
@@ -32,8 +33,11 @@ _Feed: TypeAlias = Callable[[float], list[Step]]
 class AttemptStream:
     """Hosts one Attempt and its Reply. The clock is Unix time, which arrival's deadline is told in too."""
 
-    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot, target: Target | None) -> None:
+    def __init__(
+        self, context: Context, recorder: Recorder, snapshot: Snapshot, target: Target | None, gate: Gate
+    ) -> None:
         self._context = context
+        self._gate = gate
         self._recorder = recorder
         self._snapshot = snapshot
         self._target = target
@@ -42,6 +46,7 @@ class AttemptStream:
         self._reply: Reply | None = None
         self._outcome: Outcome | None = None
         self._settled = False
+        self._grown: list[Reservation] = []
         self._last_event = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._expiry: asyncio.Task[None] | None = None
@@ -59,10 +64,30 @@ class AttemptStream:
                 self._settle()
                 for reply in replies:
                     await self._context.write(reply)
+                await self._stay_in_budget()
         finally:
             self._close()
 
+    async def _stay_in_budget(self) -> None:
+        """A stream that says more than was reserved for it reserves more, or ends here."""
+        reply, attempt = self._reply, self._attempt
+        if reply is None or attempt is None:
+            return
+        lacking = reply.lacking
+        if not lacking:
+            return
+        price = attempt.target.price(attempt.model, at=attempt.started)
+        more = await self._gate.extend(attempt.assignment.reservation, tokens=lacking, price=price)
+        if more is not None:
+            self._grown.append(more)
+            reply.grant(lacking)
+            return
+        for message in self._write(reply.cut(time.time())):
+            await self._context.write(message)
+
     def _close(self) -> None:
+        for reservation in self._grown:
+            self._gate.give_back(reservation)
         if self._timer is not None:
             self._timer.cancel()
         if self._expiry is not None:

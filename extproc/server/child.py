@@ -14,8 +14,10 @@ from prometheus_client import REGISTRY
 from extproc.config.load import ConfigError
 from extproc.credentials.store import TokenStore
 from extproc.exchange.pricing import load_vocabularies
+from extproc.quota.store import StoreUnavailable
 from extproc.server.board_link import BoardLink
 from extproc.server.control import Channel, Configure, Configured, Drain, Known, open_channel
+from extproc.server.counting import Counting
 from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
 from extproc.server.recording import Recording, recording_for
@@ -32,6 +34,7 @@ class Child:
         self._channel = channel
         self._board = board
         self._link = BoardLink(board.post)
+        self._counting = Counting(REGISTRY)
         self._serving: Serving | None = None
         self._worker: Worker | None = None
         self._recording: Recording | None = None
@@ -66,15 +69,22 @@ class Child:
                 grace = message.grace if isinstance(message, Drain) else 0.0
                 await self._worker.drain()
                 await self._worker.stop(grace)
+                await self._counting.stop()
                 self._tokens.close()
                 self._output.flush()
                 return
 
     async def _configure(self, message: Configure) -> Configured:
         try:
-            snapshot = build_snapshot(message.text.encode(), number=message.number, tokens=self._tokens)
+            # In a thread: a large file of keys takes a while, and requests are being served.
+            text = message.text.encode()
+            snapshot = await asyncio.to_thread(build_snapshot, text, number=message.number, tokens=self._tokens)
         except ConfigError as error:
             return Configured(number=message.number, problem=str(error))
+        try:
+            self._counting.configure(snapshot)
+        except StoreUnavailable as error:
+            return Configured(number=message.number, problem=f"quota.url: {error}")
         load_vocabularies(snapshot)
         log_to_standard_error(snapshot.config.gateway.log_level)
         await self._tokens.take_up(token_requests(snapshot.targets.values()), within=FIRST_TOKEN_SECONDS)
@@ -83,8 +93,8 @@ class Child:
             self._tokens.keep_only(token_requests(self._serving.targets.values()))
             return Configured(number=message.number)
         self._serving = Serving(snapshot)
-        self._recording = recording_for(snapshot.config, REGISTRY, self._link, self._output.write_line)
-        worker = Worker(self._address, self._serving, self._recording, self._link)
+        self._recording = recording_for(snapshot.config, REGISTRY, self._link, self._counting, self._output.write_line)
+        worker = Worker(self._address, self._serving, self._recording, self._link, self._counting)
         await worker.start()
         self._worker = worker
         return Configured(number=message.number)

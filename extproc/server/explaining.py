@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.admission.caller import ANONYMOUS
+from extproc.admission.keyring import ANYONE
 from extproc.errors import InvalidRequest, PathNotFound
 from extproc.exchange.explanation import Explanation, explain, request_headers
 from extproc.exchange.snapshot import Snapshot
@@ -35,7 +35,7 @@ def explain_request(asked: bytes, snapshot: Snapshot, states: Mapping[str, Backe
         snapshot=snapshot,
         now=time.time(),
         decision_id=fields.get("decision") or secrets.token_hex(8),
-        caller=ANONYMOUS,
+        key=ANYONE,
         states=_Known(states),
     )
 

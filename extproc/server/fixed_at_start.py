@@ -19,8 +19,7 @@ def check_fixed_at_start(before: Snapshot, after: Snapshot) -> None:
     """Raises FixedAtStart: pretending to take such a setting up would be worse than refusing."""
     old, new = before.config.gateway, after.config.gateway
     changed = [f"gateway.{to_camel(name)}" for name in _FIXED if getattr(old, name) != getattr(new, name)]
-    if before.config.ledger != after.config.ledger:
-        changed.append("ledger")
+    changed += [name for name in ("ledger", "quota") if getattr(before.config, name) != getattr(after.config, name)]
     if changed:
         message = f"{', '.join(changed)} cannot change while the gateway runs: start it again to change it"
         raise FixedAtStart(message)

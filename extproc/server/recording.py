@@ -1,4 +1,4 @@
-"""The Recorder that the streams are given: metrics, the board, and where they are on ledger, traces and access log."""
+"""The Recorder that the streams are given: metrics, board and quota, and where they are on ledger, traces and log."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from extproc.ledger.entry import attempt_entry, refusal_entry
 from extproc.ledger.spool import Spool
 from extproc.routing.decision import Decision
 from extproc.server.board_link import BoardLink
+from extproc.server.counting import Counting
 from extproc.telemetry.access_log import AccessLog
 from extproc.telemetry.metrics import Metrics
 
@@ -33,6 +34,7 @@ class Recording:
         self,
         metrics: Metrics,
         board: BoardLink,
+        counting: Counting,
         *,
         access_log: AccessLog | None,
         spool: Spool | None,
@@ -40,6 +42,7 @@ class Recording:
     ) -> None:
         self._metrics = metrics
         self._board = board
+        self._counting = counting
         self._access_log = access_log
         self._spool = spool
         self._tracer = tracer
@@ -72,6 +75,7 @@ class Recording:
         """See Recorder."""
         self._metrics.ended(outcome, request_id)
         self._board.ended(outcome)
+        self._counting.ended(outcome)
         if self._access_log is not None:
             self._access_log.ended(outcome, request_id)
         if self._tracer is not None:
@@ -86,7 +90,11 @@ class Recording:
 
 
 def recording_for(
-    config: Config, registry: CollectorRegistry, board: BoardLink, write_line: Callable[[bytes], object]
+    config: Config,
+    registry: CollectorRegistry,
+    board: BoardLink,
+    counting: Counting,
+    write_line: Callable[[bytes], object],
 ) -> Recording:
     """What a configuration asks for; lines of the access log go to ``write_line``.
 
@@ -96,6 +104,7 @@ def recording_for(
     return Recording(
         Metrics(registry),
         board,
+        counting,
         access_log=AccessLog(write_line) if config.gateway.access_log else None,
         spool=None if ledger is None else Spool(Path(ledger.spool_directory), limit=ledger.spool_limit),
         tracer=None if tracing is None else _tracer(tracing),

@@ -20,6 +20,7 @@ from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.providers.token_request import TokenRequest
 from extproc.routing.target import Credential, Target
+from extproc.server.client_keys import read_callers
 
 RETAINED_SECONDS: Final = 900.0
 """How long a replaced config's targets stay known: a request under way may still be moving along its old plan."""
@@ -43,6 +44,7 @@ def build_snapshot(text: bytes, *, number: int, tokens: TokenStore | None = None
             loaded_at=time.time(),
             providers=PROVIDERS,
             credentials=_read_credentials(loaded.config.backends, os.environ, tokens, problems),
+            callers=read_callers(loaded.config, os.environ),
         )
     look_up_prices(snapshot)
     return snapshot

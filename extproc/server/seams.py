@@ -7,11 +7,15 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
+from extproc.admission.settlement import Reservation
 from extproc.exchange.attempt import Attempt
+from extproc.exchange.charging import Charge
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot
+from extproc.metering.rates import Price
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.quota.gate import Admission
 from extproc.routing.decision import Decision
 from extproc.routing.health import BackendStates
 from extproc.routing.target import Target
@@ -49,6 +53,19 @@ class Board(BackendStates, Protocol):
 
     def planned(self, backend: str) -> None:
         """A plan begins with this backend."""
+
+
+class Gate(Protocol):
+    """Limits and budgets."""
+
+    async def admit(self, charge: Charge) -> Admission:
+        """Reserve what the call takes. Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
+
+    async def extend(self, reservation: Reservation, *, tokens: int, price: Price | None) -> Reservation | None:
+        """Reserve so many tokens more for a stream; None where its budget has no more."""
+
+    def give_back(self, reservation: Reservation) -> None:
+        """No attempt will settle it."""
 
 
 class Current(Protocol):

@@ -17,11 +17,14 @@ from extproc.config.load import ConfigError
 from extproc.credentials.store import TokenStore
 from extproc.exchange.pricing import load_vocabularies
 from extproc.exchange.snapshot import Snapshot
+from extproc.quota.store import StoreUnavailable
 from extproc.server.board_keeper import BoardKeeper
 from extproc.server.board_link import BoardLink
+from extproc.server.counting import Counting
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch, statistics_of
 from extproc.server.history import History
+from extproc.server.quota_watch import QuotaWatch
 from extproc.server.recording import recording_for
 from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
 from extproc.server.standard_output import StandardOutput
@@ -53,11 +56,13 @@ class Standalone:
         self._xds_directory = xds_directory
         self._envoy_admin = envoy_admin
         self.board = BoardKeeper(snapshot)
+        self.quota = QuotaWatch()
         self._background: list[asyncio.Task[None]] = []
         link = BoardLink(lambda seen: self.board.seen(0, seen))
         self.board.attach(0, link.known)
-        self._recording = recording_for(snapshot.config, REGISTRY, link, self._output.write_line)
-        self._worker = Worker(address, self._serving, self._recording, link)
+        self._counting = Counting(REGISTRY)
+        self._recording = recording_for(snapshot.config, REGISTRY, link, self._counting, self._output.write_line)
+        self._worker = Worker(address, self._serving, self._recording, link, self._counting)
         self._reloading = asyncio.Lock()
         self._offered = 1
         self._listening = False
@@ -79,11 +84,18 @@ class Standalone:
         return {"config": True, "listening": self._listening, "accepting": not self._draining}
 
     async def start(self) -> str:
-        """Returns where it listens. Raises RuntimeError when that cannot be had, OSError for files not written."""
+        """Returns where it listens.
+
+        Raises RuntimeError when that cannot be had, OSError for files not written, StoreUnavailable for a quota.url.
+        """
+        self._counting.configure(self.snapshot)
         await self._take_tokens(self.snapshot)
         await self._offer(self.snapshot)
         await self._worker.start()
-        self._background = [asyncio.create_task(self.board.run())]
+        self._background = [
+            asyncio.create_task(self.board.run()),
+            asyncio.create_task(self.quota.run(lambda: self.snapshot)),
+        ]
         if self._envoy_admin is not None:
             watch = HealthWatch(partial(statistics_of, self._envoy_admin), self.board)
             self._background.append(asyncio.create_task(watch.run(lambda: self.snapshot)))
@@ -96,12 +108,13 @@ class Standalone:
             before = self.snapshot
             try:
                 self._offered += 1
-                snapshot = build_snapshot(text, number=self._offered, tokens=self._tokens)
+                snapshot = await asyncio.to_thread(build_snapshot, text, number=self._offered, tokens=self._tokens)
                 check_fixed_at_start(before, snapshot)
+                self._counting.configure(snapshot)
                 await self._take_tokens(snapshot)
                 load_vocabularies(snapshot)
                 await self._offer(snapshot)
-            except (ConfigError, FixedAtStart, OSError) as error:
+            except (ConfigError, FixedAtStart, OSError, StoreUnavailable) as error:
                 _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)
                 self.history.refuse(str(error))
                 return
@@ -130,6 +143,7 @@ class Standalone:
         await self._worker.stop(0)
         await asyncio.to_thread(self._recording.close)
         self._tokens.close()
+        await self._counting.stop()
         self._output.flush()
 
     async def _take_tokens(self, snapshot: Snapshot) -> None:

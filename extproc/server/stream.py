@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from functools import partial
 from typing import Final
 
-from extproc.errors import KortexError, MethodNotAllowed
-from extproc.exchange.arrival import Answer, arrive, plan_call
+from extproc.admission.keyring import ANYONE
+from extproc.admission.settlement import NOTHING_HELD
+from extproc.errors import InvalidApiKey, KortexError, UnsupportedFeature
+from extproc.exchange.arrival import Answer, Planned, arrive, holding, plan_call
+from extproc.exchange.charging import told_of
 from extproc.exchange.failure import broken
 from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot
@@ -18,7 +22,7 @@ from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.server import messages
 from extproc.server.attempt_stream import AttemptStream
-from extproc.server.seams import Board, Context, Current, Recorder, next_message
+from extproc.server.seams import Board, Context, Current, Gate, Recorder, next_message
 
 STAGE: Final = "x-kortex-stage"
 TARGET: Final = "x-kortex-target"
@@ -34,8 +38,9 @@ _LOG = logging.getLogger(__name__)
 class ExternalProcessor:
     """Envoy's ``ExternalProcessor`` service: the stage and the target stand in each stream's initial metadata."""
 
-    def __init__(self, current: Current, recorder: Recorder, board: Board) -> None:
+    def __init__(self, current: Current, recorder: Recorder, board: Board, gate: Gate) -> None:
         self._current = current
+        self._gate = gate
         self._recorder = recorder
         self._board = board
         self.open_streams = 0
@@ -47,9 +52,11 @@ class ExternalProcessor:
         try:
             if metadata.get(STAGE) == ATTEMPT:
                 target = self._current.targets.get(metadata.get(TARGET, ""))
-                await AttemptStream(context, self._recorder, self._current.snapshot, target).serve()
+                stream = AttemptStream(context, self._recorder, self._current.snapshot, target, self._gate)
+                await stream.serve()
             else:
-                await _ArrivalStream(context, self._recorder, self._current.snapshot, self._board).serve()
+                arrival = _ArrivalStream(context, self._recorder, self._current.snapshot, self._board, self._gate)
+                await arrival.serve()
         finally:
             self.open_streams -= 1
 
@@ -60,12 +67,15 @@ class _ArrivalStream:
     and a stream that stayed open would tie the request to this worker's life.
     """
 
-    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot, board: Board) -> None:
+    def __init__(self, context: Context, recorder: Recorder, snapshot: Snapshot, board: Board, gate: Gate) -> None:
         self._context = context
+        self._gate = gate
+        self._reservation = NOTHING_HELD
         self._recorder = recorder
         self._snapshot = snapshot
         self._board = board
         self._headers = Headers()
+        self._key = ANYONE
         self._exchange = secrets.token_hex(16)
         self._began = time.time()
 
@@ -75,43 +85,76 @@ class _ArrivalStream:
             if message is None:
                 return
             try:
-                reply, done = self._reply(message)
+                reply, done = await self._reply(message)
             except KortexError as error:
+                self._give_back()
                 self._recorder.refused(self._refusal(error))
                 reply, done = refusal(error), True
             except Exception:
+                self._give_back()
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
                 reply, done = refusal(broken()), True
-            await self._context.write(reply)
+            await self._write(reply)
             if done:
                 return
 
-    def _reply(self, message: ProcessingRequest) -> tuple[bytes, bool]:
+    async def _write(self, reply: bytes) -> None:
+        """What was reserved for a request that went away meanwhile is given back: no attempt will settle it."""
+        try:
+            await self._context.write(reply)
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        self._gate.give_back(self._reservation)
+        self._reservation = NOTHING_HELD
+
+    async def _reply(self, message: ProcessingRequest) -> tuple[bytes, bool]:
         if message.HasField("request_headers"):
             self._headers = messages.read_headers(message.request_headers)
             has_body = not message.request_headers.end_of_stream
-            answer = arrive(self._headers, has_body=has_body, snapshot=self._snapshot)
-            if answer is None:
-                return messages.CONTINUE_HEADERS, False
-            return messages.immediate_reply(answer, None), True
-        planned = plan_call(
+            arrived = arrive(self._headers, has_body=has_body, snapshot=self._snapshot, now=time.time())
+            if isinstance(arrived, Answer):
+                return messages.immediate_reply(arrived, None), True
+            self._key = arrived
+            return messages.CONTINUE_HEADERS, False
+        planned = await self._planned(message.request_body.body)
+        self._board.planned(planned.backends[0])
+        return messages.planned_reply(planned), True
+
+    async def _planned(self, body: bytes) -> Planned:
+        plan = partial(
+            plan_call,
             self._headers,
-            message.request_body.body,
+            body,
             snapshot=self._snapshot,
-            states=self._board,
             now=time.time,
             exchange=self._exchange,
             decision_id=self._exchange[:_DECISION_DIGITS],
-            decided=self._recorder.decided,
+            states=self._board,
+            key=self._key,
         )
-        self._board.planned(planned.backends[0])
-        return messages.planned_reply(planned), True
+        planned = plan(decided=self._recorder.decided)
+        if planned.charge is None:
+            return planned
+        admission = await self._gate.admit(planned.charge)
+        self._reservation = admission.reservation
+        if admission.brownout is None:
+            return holding(planned, admission.reservation)
+        try:
+            cheaper = plan(brownout=admission.brownout)
+        except UnsupportedFeature:
+            # What the cheaper model cannot do is done by the dearer one, while there is still money for it.
+            return holding(planned, admission.reservation)
+        return holding(cheaper, told_of(admission.brownout, admission.reservation))
 
     def _refusal(self, error: KortexError) -> Refusal:
         return Refusal(
             error=error,
             exchange=self._exchange,
             request_id=self._headers.get(REQUEST_ID),
+            caller=None if isinstance(error, InvalidApiKey) else self._key.caller,
             path=self._headers.get(":path", "").partition("?")[0],
             arrived=self._began,
             ended=time.time(),
@@ -127,6 +170,6 @@ class _ArrivalStream:
 
 def refusal(error: KortexError) -> bytes:
     """An error as Envoy's immediate response."""
-    allow = (("allow", error.allow),) if isinstance(error, MethodNotAllowed) else ()
-    answer = Answer(status=error.status, body=error_body(error), headers=(("content-type", "application/json"), *allow))
+    headers = (("content-type", "application/json"), *error.headers)
+    answer = Answer(status=error.status, body=error_body(error), headers=headers)
     return messages.immediate_reply(answer, error.code)

@@ -20,6 +20,7 @@ from extproc.server.control import Configure
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch
 from extproc.server.history import History
+from extproc.server.quota_watch import QuotaWatch
 from extproc.server.reload import Serving, build_snapshot
 from extproc.server.worker_process import WorkerError, WorkerProcess
 
@@ -62,6 +63,7 @@ class Supervisor:
         self.metrics_directory = setup.directory / "metrics"
         self.metrics_directory.mkdir()
         self.board = BoardKeeper(snapshot)
+        self.quota = QuotaWatch()
         self._background: list[asyncio.Task[None]] = []
         self.workers = tuple(
             WorkerProcess(index, address, self.metrics_directory, self._known_configs, self.board)
@@ -93,6 +95,7 @@ class Supervisor:
         self._background = [
             asyncio.create_task(self.board.run()),
             asyncio.create_task(watch.run(lambda: self.snapshot)),
+            asyncio.create_task(self.quota.run(lambda: self.snapshot)),
         ]
         try:
             bootstrap = self._setup.directory / "envoy.json"
@@ -126,7 +129,7 @@ class Supervisor:
             before = self.snapshot
             try:
                 self._offered += 1
-                snapshot = build_snapshot(text, number=self._offered)
+                snapshot = await asyncio.to_thread(build_snapshot, text, number=self._offered)
                 check_fixed_at_start(before, snapshot)
                 await self._take(snapshot, Configure(number=snapshot.number, text=text.decode()))
             except (ConfigError, EnvoyError, WorkerError, FixedAtStart) as error:

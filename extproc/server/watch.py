@@ -1,4 +1,4 @@
-"""Notices when kortex.yaml, or a file that one of its secrets is read from, says something else than before.
+"""Notices when kortex.yaml, its file of keys, or a file of one of its secrets, says something else than before.
 
 Events of the file system only say *when* to look; what counts is whether the contents differ. So it does not matter how
 a file is replaced: written in place, renamed over, deleted and made again, or, as in Kubernetes, by a symbolic link
@@ -149,9 +149,11 @@ class Watcher:
 def _named_secrets(text: bytes) -> tuple[Path, ...]:
     """Also those that cannot be read yet: when they appear, a config that was refused for them is right."""
     try:
-        return secret_files(load(text, SETTINGS).config)
+        config = load(text, SETTINGS).config
     except ConfigError:
         return ()
+    keys = () if config.keys_file is None else (Path(config.keys_file),)
+    return (*secret_files(config), *keys)
 
 
 def _digests(files: Iterable[Path]) -> tuple[tuple[Path, bytes | None], ...]:
@@ -159,10 +161,16 @@ def _digests(files: Iterable[Path]) -> tuple[tuple[Path, bytes | None], ...]:
 
 
 def _digest(file: Path) -> bytes | None:
-    """Of what a secret file holds; None when it cannot be read. The secret itself is not kept."""
+    """Of what a secret file holds; None when it cannot be read. The secret itself is not kept.
+
+    A larger file, which can only be one of keys, is known by when it was written: it is looked at twice a second.
+    """
     try:
         if not file.is_file():
             return None
+        status = file.stat()
+        if status.st_size > _LARGEST_SECRET:
+            return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}".encode()
         with file.open("rb") as stream:
             return hashlib.sha256(stream.read(_LARGEST_SECRET)).digest()
     except (OSError, ValueError):

@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from extproc.server import messages
-from extproc.server.seams import Board, Current, Recorder
+from extproc.server.seams import Board, Current, Gate, Recorder
 from extproc.server.stream import ExternalProcessor
 
 _STREAMS: Final = 100_000
@@ -18,9 +18,9 @@ _STREAMS: Final = 100_000
 class Worker:
     """Serves Envoy until it is stopped; ``open_streams`` is how many requests are in it."""
 
-    def __init__(self, address: str, current: Current, recorder: Recorder, board: Board) -> None:
+    def __init__(self, address: str, current: Current, recorder: Recorder, board: Board, gate: Gate) -> None:
         self.address = address
-        self._processor = ExternalProcessor(current, recorder, board)
+        self._processor = ExternalProcessor(current, recorder, board, gate)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             options=(

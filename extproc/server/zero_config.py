@@ -16,17 +16,20 @@ import orjson
 from pydantic import ValidationError
 
 from extproc.config.backends import Backend
+from extproc.config.glob import is_glob
 from extproc.config.problems import ConfigError, Problem
-from extproc.config.scalars import parse_address
+from extproc.config.scalars import is_loopback, parse_address
 from extproc.openai.call import Call, Operation
 from extproc.providers.base import OPENAI_PATHS, Environment, Provider
 from extproc.providers.registry import PROVIDERS
-from extproc.routing.globs import is_glob
 
 LISTEN: Final = "KORTEX_LISTEN"
 ADMIN: Final = "KORTEX_ADMIN"
+AUTH: Final = "KORTEX_AUTH"
+KEY: Final = "KORTEX_API_KEY"
 BUILT_IN: Final = "built in"
 
+_LOOPBACK: Final = "127.0.0.1:0"
 _ASK_SECONDS: Final = 2.0
 _MOST_NAMES: Final = 200
 _LONGEST_NAME: Final = 256
@@ -71,8 +74,10 @@ async def configure_from_environment(environment: Mapping[str, str], *, system_r
     notes: list[str] = []
     found = [one for provider in PROVIDERS.values() for one in _switched_on(provider, environment, notes)]
     listed = await _ask_all([one for one in found if _can_list(one)], environment, system_roots, notes)
+    key = {"keys": [{"name": "default", "secret": {"env": KEY}}]} if environment.get(KEY, "").strip() else {}
     config = {
         "gateway": _gateway(environment),
+        **key,
         "backends": {one.provider.name: one.entry for one in found},
         "routes": _routes(found, listed),
     }
@@ -86,8 +91,9 @@ async def configure_from_environment(environment: Mapping[str, str], *, system_r
 
 
 def _gateway(environment: Mapping[str, str]) -> dict[str, str]:
-    """The addresses, where the environment says them."""
-    found: dict[str, str] = {}
+    """The addresses, and whether nobody is to be asked for a key, where the environment says so."""
+    auth = environment.get(AUTH, "").strip()
+    found = {"auth": auth} if auth else {}
     problems: list[Problem] = []
     for key, variable in (("listen", LISTEN), ("admin", ADMIN)):
         value = environment.get(variable, "").strip()
@@ -98,6 +104,10 @@ def _gateway(environment: Mapping[str, str]) -> dict[str, str]:
                 problems.append(Problem(path=variable, message=str(error)))
     if problems:
         raise ConfigError(tuple(problems))
+    if not is_loopback(found.get("listen", _LOOPBACK)) and not auth and not environment.get(KEY, "").strip():
+        message = f"{found['listen']} can be reached from other machines, and nobody is asked for a key"
+        hint = f"set {KEY} to one, or {AUTH}=none if that is meant"
+        raise ConfigError((Problem(path=LISTEN, message=message, hint=hint),))
     return found
 
 

@@ -74,7 +74,7 @@ async def measure(paths: Sequence[Path], plan: Plan, tell: Callable[[str], None]
         turn = [each for each in turn if each.path.workers <= MOST_WORKERS]
         for connections in (ONE, MANY):
             for each in turn:
-                each.whole[connections].append(await _whole(each.path, connections, plan.seconds))
+                each.whole[connections].append(await whole_replies(each.path, connections, plan.seconds))
             for each in turn:
                 each.streamed[connections].append(
                     await _streamed(each.path, connections, plan.streams if connections == ONE else 1)
@@ -82,7 +82,8 @@ async def measure(paths: Sequence[Path], plan: Plan, tell: Callable[[str], None]
     return shown
 
 
-async def _whole(path: Path, connections: int, seconds: float) -> Whole:
+async def whole_replies(path: Path, connections: int, seconds: float) -> Whole:
+    """One path's whole replies under load. Raises WrongReply."""
     request = wire.request(path.authority, path.model, stream=False)
     expected = wire.answer_body(path.model)
     envoy = () if path.envoy_pid is None else (path.envoy_pid,)

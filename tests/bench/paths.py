@@ -56,7 +56,7 @@ class Path:
 def open_paths(workers: tuple[int, ...]) -> Iterator[list[Path]]:
     """All paths, started; for Envoy alone and for Kortex once per number of workers. Raises RuntimeError."""
     with contextlib.ExitStack() as stack:
-        provider = stack.enter_context(_provider())
+        provider = stack.enter_context(open_provider())
         paths = [Path(name=DIRECT, workers=0, origin=provider)]
         for count in workers:
             paths.append(stack.enter_context(_envoy_alone(provider, count)))
@@ -77,7 +77,8 @@ def open_paths(workers: tuple[int, ...]) -> Iterator[list[Path]]:
 
 
 @contextlib.contextmanager
-def _provider() -> Iterator[str]:
+def open_provider() -> Iterator[str]:
+    """The provider's origin."""
     command = [sys.executable, "-m", "tests.bench.provider"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None:

@@ -158,6 +158,10 @@ class KortexProcess:
         """What ``/readyz`` says."""
         return self._admin("/readyz").status_code == 200
 
+    def readiness(self) -> Any:
+        """All that ``/readyz`` says."""
+        return self._admin("/readyz").json()
+
     def metrics(self) -> dict[str, float]:
         """What ``/metrics`` says, such as ``{'kortex_attempts_total{backend="a",outcome="answered"}': 1.0}``."""
         lines = [line for line in self._admin("/metrics").text.splitlines() if not line.startswith("#")]

@@ -20,7 +20,13 @@ Settings = Mapping[str, type[Backend]]
 _BACKEND_KEYS = [str(field.alias) for field in Backend.model_fields.values()]
 
 _GOOD: dict[str, Any] = {
-    "gateway": {"listen": ":8080", "bodyLimit": "1MiB", "timeouts": {"idle": "5s"}, "retries": {"perBackend": 0}},
+    "gateway": {
+        "listen": ":8080",
+        "auth": "none",
+        "bodyLimit": "1MiB",
+        "timeouts": {"idle": "5s"},
+        "retries": {"perBackend": 0},
+    },
     "backends": {
         "one": {"provider": "plain", "url": "http://one/v1/", "model": "m", "forwardHeaders": ["X-Trace"]},
         "two": {"provider": "hosted", "apiKey": {"env": "TWO_KEY"}},
@@ -97,11 +103,25 @@ _B = "backends: {b: {provider: plain, url: 'http://b'}}\n"
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        pytest.param("- a", ["1: must be a mapping, with the keys gateway, backends, routes, ledger"], id="no-mapping"),
+        pytest.param(
+            "- a",
+            [
+                (
+                    "1: must be a mapping, with the keys "
+                    "gateway, backends, routes, ledger, keys, keysFile, limits, budgets, quota"
+                )
+            ],
+            id="no-mapping",
+        ),
         pytest.param("bakends: {}", ['1: unknown key "bakends", did you mean "backends"?'], id="section-misspelled"),
         pytest.param(
             "xyz: {}",
-            ['1: unknown key "xyz", the keys here are backends, gateway, ledger, routes'],
+            [
+                (
+                    '1: unknown key "xyz", '
+                    "the keys here are backends, budgets, gateway, keys, keysFile, ledger, limits, quota, routes"
+                )
+            ],
             id="section-unknown",
         ),
         pytest.param("gateway:", ["1: gateway: has no value, give it one or leave the key out"], id="no-value"),
@@ -129,7 +149,7 @@ _B = "backends: {b: {provider: plain, url: 'http://b'}}\n"
         ),
         pytest.param("gateway: {accessLog: 'yes'}", ["1: gateway.accessLog: must be true or false"], id="truth"),
         pytest.param(
-            "gateway:\n  listen: :1\n  listen: :2",
+            "gateway:\n  listen: localhost:1\n  listen: localhost:2",
             ['3: gateway: the key "listen" stands twice, first in line 2'],
             id="equal-keys",
         ),
@@ -352,7 +372,7 @@ def test_a_route_is_refused_when_it_leads_nowhere(route: str, problems: list[str
             id="same-address",
         ),
         pytest.param(
-            "gateway: {listen: ':9090'}",
+            "gateway: {listen: ':9090', auth: none}",
             ["1: gateway: listen and admin are both on port 9090, give them different ports"],
             id="every-interface-and-the-default",
         ),
@@ -380,7 +400,7 @@ def test_parts_are_refused_when_they_do_not_fit_together(text: str, problems: li
     "gateway",
     [
         pytest.param("{listen: '127.0.0.1:1', admin: '127.0.0.1:2'}", id="two-ports"),
-        pytest.param("{listen: '10.0.0.1:1', admin: '127.0.0.1:1'}", id="two-interfaces"),
+        pytest.param("{listen: '10.0.0.1:1', admin: '127.0.0.1:1', auth: none}", id="two-interfaces"),
         pytest.param("{listen: '127.0.0.1:0', admin: '127.0.0.1:0'}", id="free-ports"),
     ],
 )

@@ -36,7 +36,9 @@ def _schema_takes(text: str, settings: Settings) -> bool:
     "text",
     [
         pytest.param("{}", id="nothing"),
-        pytest.param("gateway: {listen: ':8080', bodyLimit: 1048576, heapLimit: 1GiB, drain: 1.5m}", id="scalars"),
+        pytest.param(
+            "gateway: {listen: ':8080', auth: none, bodyLimit: 1048576, heapLimit: 1GiB, drain: 1.5m}", id="scalars"
+        ),
         pytest.param("gateway: {timeouts: {idle: 5s, total: null}, retries: {perBackend: 0}}", id="nested"),
         pytest.param(f"backends: {{b: {{{_PLAIN}}}}}\n{_ROUTE}", id="backend"),
         pytest.param(f"backends: {{b: {{{_PLAIN}, apiKey: {{env: KEY}}, model: null}}}}\n{_ROUTE}", id="secret"),

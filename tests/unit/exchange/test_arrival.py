@@ -5,8 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from extproc.admission.keyring import ANYONE
 from extproc.errors import KortexError
-from extproc.exchange.arrival import arrive, plan_call
+from extproc.exchange.arrival import Answer, arrive, plan_call
 from extproc.exchange.assignment import read_assignment
 from extproc.exchange.snapshot import Snapshot
 from extproc.headers import (
@@ -18,6 +19,7 @@ from extproc.headers import (
 )
 
 CHAT = "/v1/chat/completions"
+NOW = 1_700_000_000.0
 MESSAGES = '"messages":[{"role":"user","content":"hi"}]'
 
 
@@ -56,26 +58,25 @@ def test_arrive_refuses_when_headers_show_it(
 ) -> None:
     """Each refusal has OpenAI's status and code and says what to do."""
     with pytest.raises(KortexError, match=words) as caught:
-        arrive(headers, has_body=has_body, snapshot=snapshot)
+        arrive(headers, has_body=has_body, snapshot=snapshot, now=NOW)
     assert (caught.value.status, caught.value.code) == (status, code)
     assert caught.value.type == "invalid_request_error"
 
 
 def test_arrive_wants_the_body_when_the_headers_are_in_order(snapshot: Snapshot) -> None:
     """A query string does not make the path another one."""
-    assert (
-        arrive(request("POST", f"{CHAT}?beta=1", ("content-length", "1024")), has_body=True, snapshot=snapshot) is None
-    )
+    headers = request("POST", f"{CHAT}?beta=1", ("content-length", "1024"))
+    assert arrive(headers, has_body=True, snapshot=snapshot, now=NOW) is ANYONE
 
 
 def test_models_are_listed_when_asked_for(snapshot: Snapshot) -> None:
     """Names, not globs; and each by itself, a glob's too."""
-    answer = arrive(request("GET", "/v1/models"), has_body=False, snapshot=snapshot)
-    assert answer is not None
+    answer = arrive(request("GET", "/v1/models"), has_body=False, snapshot=snapshot, now=NOW)
+    assert isinstance(answer, Answer)
     listed = orjson.loads(answer.body)
     assert [model["id"] for model in listed["data"]] == ["gpt-4", "embed"]
-    one = arrive(request("GET", "/v1/models/mistral%2Flarge"), has_body=False, snapshot=snapshot)
-    assert one is not None
+    one = arrive(request("GET", "/v1/models/mistral%2Flarge"), has_body=False, snapshot=snapshot, now=NOW)
+    assert isinstance(one, Answer)
     assert orjson.loads(one.body) == {
         "id": "mistral/large",
         "object": "model",

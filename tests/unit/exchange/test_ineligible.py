@@ -11,7 +11,7 @@ from extproc.errors import KortexError, UnsupportedFeature
 from extproc.exchange.arrival import plan_call
 from extproc.exchange.assignment import read_assignment
 from extproc.exchange.attempt import begin_attempt
-from extproc.exchange.reply import own_headers
+from extproc.exchange.own_headers import own_headers
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.exchange.without_provider import refuse
 from extproc.headers import ASSIGNMENT, DROPPED_PARAMS, ENVOY_ATTEMPT_COUNT, FAILOVER, Headers

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
 from extproc.config.load import load
 from extproc.exchange.assignment import Assignment
@@ -22,6 +23,7 @@ from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.routing.decision import Decision
 from extproc.server.attempt_stream import AttemptStream
+from extproc.server.counting import Counting
 from extproc.server.seams import Context
 
 CONFIG = b"""
@@ -33,6 +35,7 @@ routes:
   plain: {models: [plain], defaultBackend: {name: plain}}
 """
 BODY = b'{"model":"named","messages":[{"role":"user","content":"x"}]}'
+NO_GATE = Counting(CollectorRegistry())
 ANSWER = b'{"model":"inner","choices":[]}'
 
 
@@ -129,7 +132,7 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
 ) -> None:
     """Else the count of attempts in flight would never come back to zero."""
     recorder, envoy = Recorder(), Envoy(*messages)
-    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0]).serve()
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0], NO_GATE).serve()
     assert len(recorder.attempts) == 1
     assert [outcome.reason for outcome in recorder.outcomes] == [reason]
     assert [outcome for outcome, _ in recorder.settlements] == recorder.outcomes
@@ -139,7 +142,7 @@ async def test_attempt_is_settled_before_its_reply_ends(snapshot: Snapshot) -> N
     """A client that has the whole reply is in the ledger, even if this process dies in the very next moment."""
     recorder, envoy = Recorder(), Envoy(*SO_FAR)
     recorder.sent = lambda: len(envoy.received)
-    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0]).serve()
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0], NO_GATE).serve()
     (settlement,) = recorder.settlements
     later = envoy.received[settlement[1] :]
     assert any(message.response_body.response.body_mutation.streamed_response.end_of_stream for message in later)
@@ -148,6 +151,6 @@ async def test_attempt_is_settled_before_its_reply_ends(snapshot: Snapshot) -> N
 async def test_foreign_request_begins_no_attempt(snapshot: Snapshot) -> None:
     """It did not pass the edge: it is refused, and nothing is recorded."""
     recorder, envoy = Recorder(), Envoy(ProcessingRequest(request_headers={}))
-    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["plain"].targets[0]).serve()
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["plain"].targets[0], NO_GATE).serve()
     assert [message.immediate_response.status.code for message in envoy.received] == [500]
     assert (recorder.attempts, recorder.outcomes) == ([], [])

@@ -232,7 +232,7 @@ async def test_wrong_address_is_told_by_its_variable() -> None:
 
 async def test_addresses_are_those_of_the_environment() -> None:
     """The only settings that a start without a file needs."""
-    made = await configure({"KORTEX_LISTEN": "0.0.0.0:80", "KORTEX_ADMIN": "127.0.0.1:81"})
+    made = await configure({"KORTEX_LISTEN": "0.0.0.0:80", "KORTEX_ADMIN": "127.0.0.1:81", "KORTEX_AUTH": "none"})
     gateway = loaded(made).config.gateway
     assert (gateway.listen, gateway.admin) == ("0.0.0.0:80", "127.0.0.1:81")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from extproc.admission.caller import Caller
+from extproc.admission.settlement import NOTHING_HELD
 from extproc.config.tracing import Tracing
 from extproc.errors import ModelNotFound
 from extproc.exchange.outcome import Outcome
@@ -52,6 +53,7 @@ OUTCOME = Outcome(
     first_event_ms=12.0,
     duration_ms=500.0,
     request_ms=2_000.0,
+    reservation=NOTHING_HELD,
     exchange=EXCHANGE,
     ended=1_790_000_000.0,
     trace=TRACE,

@@ -1,0 +1,55 @@
+"""What a call is expected to use, before anybody is asked: its prompt, its answer, and what those would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from extproc.config.limits import Estimator
+from extproc.metering.cost import cost
+from extproc.metering.rates import Price
+from extproc.openai.usage import Usage
+
+_NANO: Final = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """Tokens. ``asked`` is what the client wants at most for its answer, ``most`` what the model can give at most.
+
+    ``prices`` are those of the backends that may answer; None where nobody knows one.
+    """
+
+    input: int
+    asked: int | None
+    most: int | None
+    prices: tuple[Price | None, ...]
+
+    def output(self, estimator: Estimator) -> int:
+        """What is held for the answer."""
+        if estimator.output == "requested":
+            return self.asked or self.most or estimator.cap
+        bounds = [bound for bound in (self.asked, self.most) if bound is not None]
+        return min(*bounds, estimator.cap) if bounds else estimator.cap
+
+    def money(self, output: int, currency: str) -> int:
+        """Billionths of the currency: at the dearest backend, so that failing over to it is paid for, too."""
+        usage = Usage(input=self.input, output=output)
+        return max((billionths(cost(usage, price).amount) for price in self._in(currency)), default=0)
+
+    def _in(self, currency: str) -> Iterable[Price]:
+        return {price for price in self.prices if price is not None and price.currency == currency}
+
+
+def billionths(amount: Decimal) -> int:
+    """Money as stores count it."""
+    return int(amount.scaleb(_NANO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def spell_billionths(amount: int) -> str:
+    """The same for people: two digits behind the point, more where they count."""
+    text = f"{Decimal(amount).scaleb(-_NANO):f}".rstrip("0")
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part.ljust(2, '0')}"

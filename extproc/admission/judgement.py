@@ -1,0 +1,159 @@
+"""What a store's answer means for a call: headers, a refusal in words, and how far each budget is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from typing import Final
+
+from extproc.admission.charge import Level, Line, Rate, Reserved, Unit, Window
+from extproc.admission.demand import spell_billionths
+from extproc.admission.policy import BudgetPolicy, Drawn, Policy
+from extproc.config.limits import Tier
+from extproc.errors import BudgetExhausted, KortexError, RateLimited
+from extproc.headers import LIMIT
+
+_LONGEST_WAIT: Final = 366 * 86_400
+_FULL: Final = 100
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A budget is used up to ``percent``, one of its thresholds: ``counter`` tells whose, ``slot`` since when."""
+
+    budget: str
+    percent: int
+    counter: str
+    slot: int
+    ends: float | None
+
+
+def refusal(drawn: Sequence[Drawn], reserved: Reserved, *, now: float) -> KortexError:
+    """Why nothing was granted: the line that has longest to wait, for until then trying again is in vain."""
+    failed = [
+        (one.policy, one.line, level)
+        for one, level in zip(drawn, reserved.levels, strict=True)
+        if one.line.enforced and level.wait != 0
+    ]
+    policy, line, level = max(failed, key=lambda failure: _LONGEST_WAIT if failure[2].wait is None else failure[2].wait)
+    if isinstance(policy, BudgetPolicy):
+        return _exhausted(policy, line, level, rate_headers(drawn, reserved), now=now)
+    return _limited(policy, line, level, rate_headers(drawn, reserved))
+
+
+def over(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[tuple[Policy, Line]]:
+    """The lines that did not fit and were not enforced."""
+    for one, level in zip(drawn, reserved.levels, strict=True):
+        if not one.line.enforced and level.wait != 0:
+            yield one.policy, one.line
+
+
+def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
+    """OpenAI's headers, for the limit of each kind that has the least left.
+
+    https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+    """
+    tightest: dict[Unit, tuple[Rate, Level]] = {}
+    for one, level in zip(drawn, reserved.levels, strict=True):
+        if one.line.enforced and isinstance(one.line.measure, Rate):
+            known = tightest.get(one.line.unit)
+            if known is None or level.free / one.line.measure.capacity < known[1].free / known[0].capacity:
+                tightest[one.line.unit] = (one.line.measure, level)
+    return tuple(
+        (f"x-ratelimit-{name}-{unit}", value)
+        for unit, (rate, level) in tightest.items()
+        for name, value in (
+            ("limit", str(rate.capacity)),
+            ("remaining", str(max(0, level.free))),
+            ("reset", spell_seconds(max(0.0, (rate.capacity - level.free) / rate.per_second))),
+        )
+    )
+
+
+def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
+    """The highest threshold of each budget that is reached; whoever is told first is not this function's to know."""
+    for one, level in zip(drawn, reserved.levels, strict=True):
+        policy, measure = one.policy, one.line.measure
+        if isinstance(policy, BudgetPolicy) and isinstance(measure, Window):
+            used = _percent(measure, level, refused=level.wait != 0)
+            for threshold in policy.thresholds:
+                if used >= threshold:
+                    yield Passed(
+                        budget=policy.name,
+                        percent=threshold,
+                        counter=one.line.counter,
+                        slot=measure.slot,
+                        ends=measure.ends,
+                    )
+                    break
+
+
+def brownout(drawn: Sequence[Drawn], reserved: Reserved) -> tuple[str, Tier] | None:
+    """The tier that applies, with its budget's name: of all that do, the one that began last."""
+    found = [
+        (policy.name, tier)
+        for policy, measure, level in _budgets(drawn, reserved)
+        for tier in policy.tiers
+        if _percent(measure, level, refused=False) >= tier.at
+    ]
+    return max(found, key=lambda one: one[1].at, default=None)
+
+
+def _budgets(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[tuple[BudgetPolicy, Window, Level]]:
+    for one, level in zip(drawn, reserved.levels, strict=True):
+        if isinstance(one.policy, BudgetPolicy) and isinstance(one.line.measure, Window):
+            yield one.policy, one.line.measure, level
+
+
+def spell_seconds(seconds: float) -> str:
+    """``6ms``, ``1.5s``, ``6m0s``, ``1h0m0s``, as OpenAI writes them."""
+    if seconds < 1:
+        return f"{ceil(seconds * 1_000)}ms"
+    if seconds < 60:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    minutes, rest = divmod(ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
+
+
+def _percent(window: Window, level: Level, *, refused: bool) -> float:
+    return _FULL if refused else (window.limit - level.free) * _FULL / window.limit
+
+
+def _limited(policy: Policy, line: Line, level: Level, headers: Headers) -> RateLimited:
+    if isinstance(line.measure, Window):
+        words = f"{line.measure.limit} requests are under way at once"
+        advice = "Try again when one of them has ended."
+        wait: float | None = 1.0
+    elif level.wait is None:
+        words = f"the request needs about {line.amount} {line.unit}, more than the {line.measure.capacity} of the limit"
+        advice = "Make it smaller."
+        wait = None
+    else:
+        per_minute = round(line.measure.per_second * 60)
+        words = f"{per_minute} {line.unit} per minute, of which {max(0, level.free)} are left, {line.amount} needed"
+        advice, wait = f"Please try again in {spell_seconds(level.wait)}.", level.wait
+    message = f"Rate limit reached: {policy.name} ({words}). {advice}"
+    more = (*headers, (LIMIT, policy.name), *_retry_after(wait))
+    return RateLimited(message, kind=line.unit.value, headers=more)
+
+
+def _exhausted(policy: BudgetPolicy, line: Line, level: Level, headers: Headers, *, now: float) -> BudgetExhausted:
+    window = line.measure
+    limit = window.limit if isinstance(window, Window) else 0
+    whole = f"{limit} tokens" if policy.currency is None else f"{spell_billionths(limit)} {policy.currency}"
+    if level.wait is None:
+        until = "It does not begin anew."
+    else:
+        at = datetime.fromtimestamp(now + level.wait, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        until = f"It has room again from {at} on."
+    message = f"You exceeded your current quota: the budget {policy.name} of {whole} is used up. {until}"
+    return BudgetExhausted(message, headers=(*headers, (LIMIT, policy.name), *_retry_after(level.wait)))
+
+
+def _retry_after(wait: float | None) -> Headers:
+    return () if wait is None else (("retry-after", str(max(1, ceil(wait)))),)

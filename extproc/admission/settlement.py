@@ -1,0 +1,110 @@
+"""What an attempt's end means for what its request has reserved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from extproc.admission.charge import Held, Line, Settled, Settlement, Unit, Window
+from extproc.admission.demand import billionths
+from extproc.metering.rates import Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """A budget's counter, for a stream that says more than was expected."""
+
+    counter: str
+    currency: str | None
+    limit: int
+    slot: int
+    first: int
+    ends: float | None
+    until: float | None
+
+    def line(self, tokens: int, price: Price | None) -> Line:
+        """So many tokens more of an answer; without a price in the budget's currency they cost nothing."""
+        amount = tokens
+        if self.currency is not None:
+            priced = price is not None and price.currency == self.currency
+            amount = billionths(price.output.at(0) * tokens) if price is not None and priced else 0
+        return Line(
+            counter=self.counter,
+            unit=Unit.TOKENS if self.currency is None else Unit.MONEY,
+            amount=amount,
+            measure=Window(limit=self.limit, slot=self.slot, first=self.first, ends=self.ends, until=self.until),
+            currency=self.currency,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What a request holds until it ends, and what its replies say of it. An empty ``id`` holds nothing."""
+
+    id: str = ""
+    held: tuple[Held, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    output: int | None = None
+    """Tokens that a streamed answer may have before more has to be reserved; None where no budget counts them."""
+    growths: tuple[Growth, ...] = ()
+    """What that is reserved from."""
+
+
+def growth_of(line: Line) -> Growth:
+    """A budget's line, to take more from later."""
+    window = line.measure
+    if not isinstance(window, Window):  # a budget's never is anything else
+        raise TypeError(line.counter)
+    return Growth(
+        counter=line.counter,
+        currency=line.currency,
+        limit=window.limit,
+        slot=window.slot,
+        first=window.first,
+        ends=window.ends,
+        until=window.until,
+    )
+
+
+NOTHING_HELD: Final = Reservation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """Tokens, and billionths of ``currency``. Where a model has no price there is no money to book."""
+
+    tokens: int = 0
+    money: int = 0
+    currency: str | None = None
+
+
+NOTHING_USED: Final = Used()
+
+
+def settle_attempt(reservation: Reservation, used: Used, *, final: bool) -> Settlement | None:
+    """Book an attempt; the last one gives back what was held. None where there is nothing to book."""
+    lines = tuple(_settled(reservation, used, final=final))
+    if not reservation.id or not (lines or final):
+        return None
+    return Settlement(reservation=reservation.id, lines=lines, closes=final)
+
+
+def _settled(reservation: Reservation, used: Used, *, final: bool) -> Iterator[Settled]:
+    for held in reservation.held:
+        if held.unit is Unit.REQUESTS:
+            continue  # what counts is that it was made
+        actual, returned = _actual(held, used), held.amount if final else 0
+        if actual or returned:
+            yield Settled(counter=held.counter, slot=held.slot, held=returned, used=actual)
+
+
+def _actual(held: Held, used: Used) -> int:
+    match held.unit:
+        case Unit.TOKENS:
+            return used.tokens
+        case Unit.MONEY:
+            # A price in another currency is no price here: nothing is converted.
+            return used.money if used.currency == held.currency else 0
+        case _:
+            return 0

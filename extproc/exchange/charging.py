@@ -1,0 +1,104 @@
+"""From a call to what it takes of limits and budgets, and from an attempt's outcome to what it really used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from extproc.admission.charge import Reserved, held_lines
+from extproc.admission.demand import Demand, billionths
+from extproc.admission.judgement import rate_headers
+from extproc.admission.policy import BudgetPolicy, Drawn, Policy, applying, draw
+from extproc.admission.scope import Subject
+from extproc.admission.settlement import NOTHING_USED, Reservation, Used, growth_of
+from extproc.config.limits import Tier
+from extproc.exchange.outcome import Outcome
+from extproc.headers import BROWNOUT
+from extproc.metering.estimate import estimate_input, requested_output
+from extproc.openai.call import Call
+from extproc.routing.target import Target
+
+_NOTHING: Final = Demand(input=0, asked=None, most=None, prices=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What has to be reserved before the call may go: to be asked for by the clock of whoever keeps the counters."""
+
+    policies: tuple[Policy, ...]
+    subject: Subject
+    demand: Demand
+    stream: bool = False
+
+    def draw(self, now: float) -> tuple[Drawn, ...]:
+        """``now`` is Unix seconds."""
+        return draw(self.policies, self.subject, self.demand, now)
+
+    def reservation(self, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Reservation:
+        """What was granted, for the request to carry along."""
+        held = held_lines([one.line for one in drawn], reserved)
+        grown = [(one.policy, growth_of(one.line)) for one in drawn if isinstance(one.policy, BudgetPolicy)]
+        outputs = [self.demand.output(policy.estimator) for policy, _ in grown]
+        return Reservation(
+            id=identity if held else "",
+            held=held,
+            headers=rate_headers(drawn, reserved),
+            output=min(outputs, default=None) if self.stream else None,
+            growths=tuple(growth for _, growth in grown) if self.stream else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brownout:
+    """A budget that runs low, and how the call is made cheaper for it."""
+
+    budget: str
+    tier: Tier
+
+
+def told_of(brownout: Brownout, reservation: Reservation) -> Reservation:
+    """The same, whose replies say what the call was made cheaper for."""
+    header = (BROWNOUT, f"{brownout.budget}; at={brownout.tier.at}%")
+    return replace(reservation, headers=(*reservation.headers, header))
+
+
+def charge_for(
+    policies: Sequence[Policy],
+    subject: Subject,
+    call: Call,
+    fields: Mapping[str, Any],
+    *,
+    targets: Sequence[tuple[Target, str]],
+    now: float,
+) -> Charge | None:
+    """``targets`` are those of the plan, each with its name for the model. None where nothing counts the call.
+
+    The prompt is counted only where somebody counts tokens.
+    """
+    found = applying(policies, subject)
+    if not found:
+        return None
+    if not any(policy.counts_tokens for policy in found):
+        return Charge(policies=found, subject=subject, demand=_NOTHING)
+    most = [target.facts(model).max_output for target, model in targets]
+    known = [limit for limit in most if limit is not None]
+    demand = Demand(
+        input=estimate_input(fields, call.operation, targets[0][1]).tokens,
+        asked=requested_output(fields),
+        most=max(known, default=None),
+        prices=tuple(target.price(model, at=now) for target, model in targets),
+    )
+    return Charge(policies=found, subject=subject, demand=demand, stream=call.stream)
+
+
+def used_by(outcome: Outcome) -> Used:
+    """As reported, or as estimated where nobody told."""
+    usage, money = outcome.usage, outcome.cost
+    if usage is None:
+        return NOTHING_USED
+    return Used(
+        tokens=usage.input + usage.output,
+        money=0 if money is None else billionths(money.amount),
+        currency=None if money is None else money.currency,
+    )

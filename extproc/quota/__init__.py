@@ -1,0 +1,1 @@
+"""Counters of limits and budgets: they outlive a request, and the workers of a host, or many hosts, share them."""

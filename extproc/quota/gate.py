@@ -1,0 +1,216 @@
+"""Where requests are let through: reserves what they take, books what they used, and copes without a store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from extproc.admission.charge import Reserved, Settlement, held_lines
+from extproc.admission.judgement import Passed, brownout, over, passed, refusal
+from extproc.admission.policy import Drawn
+from extproc.admission.settlement import NOTHING_HELD, NOTHING_USED, Reservation, settle_attempt
+from extproc.errors import QuotaUnavailable
+from extproc.exchange.charging import Brownout, Charge
+from extproc.headers import LIMIT
+from extproc.metering.rates import Price
+from extproc.quota.store import QuotaStore, StoreUnavailable
+
+_LOG: Final = logging.getLogger(__name__)
+_BATCH: Final = 32
+_LONGEST_QUEUE: Final = 100_000
+_MOST_MARKS: Final = 10_000
+_TEND_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 0.2
+_LOG_EVERY: Final = 10.0
+_UNAVAILABLE: Final = "What this caller may still use cannot be counted at the moment. Please try again."
+
+
+class Observer(Protocol):
+    """Telemetry, as the gate sees it. Names come from the config."""
+
+    def limited(self, policy: str, kind: str, mode: str) -> None:
+        """A limit or budget had no room for a request; ``mode`` is ``enforce`` or ``shadow``."""
+
+    def passed(self, budget: str, percent: int) -> None:
+        """A budget has reached a threshold."""
+
+    def uncounted(self, decision: str) -> None:
+        """The store could not be reached for a request, which was let through (``open``) or refused (``closed``)."""
+
+    def unsettled(self, count: int) -> None:
+        """So many settlements were given up: the store was away for too long."""
+
+    def store_up(self, *, up: bool) -> None:
+        """Whether the store answered the last time."""
+
+
+class Notifier(Protocol):
+    """Whoever is told of thresholds."""
+
+    def passed(self, event: Passed) -> None:
+        """Once for each threshold of each budget's window, whatever the number of workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What was reserved, and how the request is made cheaper where a budget runs low."""
+
+    reservation: Reservation
+    brownout: Brownout | None = None
+
+
+class Gate:
+    """``run`` has to run beside it. ``lasts`` is how many seconds a reservation holds that nobody settles."""
+
+    def __init__(self, store: QuotaStore, *, lasts: float, observer: Observer, notifier: Notifier) -> None:
+        self._store = store
+        self._lasts = lasts
+        self._observer = observer
+        self._notifier = notifier
+        self._waiting: deque[Settlement] = deque()
+        self._sent: list[Settlement] = []
+        self._batch = ""
+        self._woken = asyncio.Event()
+        self._told: dict[str, None] = {}
+        self._news: deque[Passed] = deque()
+        self._logged = float("-inf")
+        self._up = False
+
+    async def admit(self, charge: Charge) -> Admission:
+        """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
+        identity = secrets.token_hex(12)
+        try:
+            now = self._store.now()
+            drawn = charge.draw(now)
+            reserved = await self._store.reserve(identity, [one.line for one in drawn], lasts=self._lasts)
+        except StoreUnavailable as error:
+            return self._uncounted(charge, error)
+        if not self._up:
+            self._up = True
+            self._observer.store_up(up=True)
+        self._tell(drawn, reserved)
+        if not reserved.granted:
+            refused = refusal(drawn, reserved, now=now)
+            self._observer.limited(dict(refused.headers)[LIMIT], refused.type, "enforce")
+            raise refused
+        return self._admitted(charge, identity, drawn, reserved)
+
+    async def extend(self, reservation: Reservation, *, tokens: int, price: Price | None) -> Reservation | None:
+        """More for a stream that goes on; None: its budget has no more.
+
+        While nobody can count, it goes on: it was let through when somebody could.
+        """
+        identity = secrets.token_hex(12)
+        lines = [growth.line(tokens, price) for growth in reservation.growths]
+        try:
+            reserved = await self._store.reserve(identity, lines, lasts=self._lasts)
+        except StoreUnavailable as error:
+            self._complain(error)
+            return NOTHING_HELD
+        return Reservation(id=identity, held=held_lines(lines, reserved)) if reserved.granted else None
+
+    def settle(self, settlement: Settlement) -> None:
+        """Book it soon: off the request's path, many at once."""
+        if len(self._waiting) >= _LONGEST_QUEUE:
+            self._waiting.popleft()
+            self._observer.unsettled(1)
+        self._waiting.append(settlement)
+        self._woken.set()
+
+    def give_back(self, reservation: Reservation) -> None:
+        """The request went away before anybody was asked."""
+        settlement = settle_attempt(reservation, NOTHING_USED, final=True)
+        if settlement is not None:
+            self.settle(settlement)
+
+    async def run(self) -> None:
+        """Until it is cancelled, when what is still to be booked is booked."""
+        tending = asyncio.create_task(self._tend())
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                await self._book()
+        finally:
+            tending.cancel()
+            with contextlib.suppress(StoreUnavailable):
+                await self._book_once()
+            await self._store.close()
+
+    async def _book(self) -> None:
+        """All that waits; while the store is away, again and again."""
+        while self._sent or self._waiting or self._news:
+            try:
+                await self._book_once()
+            except StoreUnavailable as error:
+                self._complain(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _book_once(self) -> None:
+        while self._sent or self._waiting:
+            if not self._sent:
+                # Until it is known to be booked, it stays the same batch.
+                self._batch = secrets.token_hex(12)
+                while self._waiting and len(self._sent) < _BATCH:
+                    self._sent.append(self._waiting.popleft())
+            await self._store.settle(self._batch, self._sent)
+            self._sent.clear()
+        while self._news:
+            event = self._news[0]
+            mark = f"{event.counter}/{event.slot}/{event.percent}"
+            is_first = await self._store.first(mark, until=event.ends)
+            self._news.popleft()
+            if is_first:
+                _LOG.warning("budget %s is used up to %d %%", event.budget, event.percent)
+                self._observer.passed(event.budget, event.percent)
+                self._notifier.passed(event)
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(_TEND_SECONDS)
+            try:
+                await self._store.tend()
+            except StoreUnavailable as error:
+                self._complain(error)
+
+    def _tell(self, drawn: Sequence[Drawn], reserved: Reserved) -> None:
+        for policy, line in over(drawn, reserved):
+            _LOG.info("limit %s would have refused a request: too many %s", policy.name, line.unit.value)
+            self._observer.limited(policy.name, line.unit.value, "shadow")
+        for event in passed(drawn, reserved):
+            key = f"{event.counter}/{event.slot}/{event.percent}"
+            if key not in self._told:
+                if len(self._told) >= _MOST_MARKS:
+                    del self._told[next(iter(self._told))]
+                self._told[key] = None
+                self._news.append(event)
+                self._woken.set()
+
+    def _admitted(self, charge: Charge, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Admission:
+        found = brownout(drawn, reserved)
+        return Admission(
+            reservation=charge.reservation(identity, drawn, reserved),
+            brownout=None if found is None else Brownout(budget=found[0], tier=found[1]),
+        )
+
+    def _uncounted(self, charge: Charge, error: StoreUnavailable) -> Admission:
+        self._complain(error)
+        if any(policy.closed for policy in charge.policies):
+            self._observer.uncounted("closed")
+            raise QuotaUnavailable(_UNAVAILABLE) from error
+        self._observer.uncounted("open")
+        return Admission(reservation=NOTHING_HELD)
+
+    def _complain(self, error: StoreUnavailable) -> None:
+        self._up = False
+        self._observer.store_up(up=False)
+        now = asyncio.get_running_loop().time()
+        if now - self._logged >= _LOG_EVERY:
+            self._logged = now
+            _LOG.error("limits and budgets cannot be counted: %s", error)

@@ -1,0 +1,113 @@
+-- Take every line of a request, or none: see extproc/quota/store.py, and extproc/quota/embedded.py for the same in SQL.
+-- KEYS: the set of reservations by expiry, this reservation, then one key for each line.
+-- ARGV: the id; seconds that it lasts; seconds that counters are kept after their end; then for each line
+--   'r', amount, enforced, capacity, per second, '', ''   or   'w', amount, enforced, limit, slot, first, ends, until
+local WIDTH = 8
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local id, lasts, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local function give_back(name)
+  local stored = redis.call('GET', name)
+  if not stored then return end
+  for _, line in ipairs(cjson.decode(stored)) do
+    if line[3] ~= '0' and redis.call('HEXISTS', line[1], 'h' .. line[2]) == 1 then
+      redis.call('HINCRBY', line[1], 'h' .. line[2], '-' .. line[3])
+    end
+  end
+  redis.call('DEL', name)
+end
+
+-- What others hold beyond their time, and what this one holds if it was asked for before and the answer got lost.
+local base = string.sub(KEYS[2], 1, -1 - #id)
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 20)) do
+  give_back(base .. expired)
+  redis.call('ZREM', KEYS[1], expired)
+end
+give_back(KEYS[2])
+
+local function look_at_rate(key, amount, capacity, per_second)
+  local found = redis.call('HMGET', key, 'l', 't')
+  local level = capacity
+  if found[1] then
+    level = math.min(capacity, tonumber(found[1]) + math.max(0, now - tonumber(found[2])) * per_second)
+  end
+  local wait = ''
+  if amount <= capacity then wait = math.max(0, (amount - level) / per_second) end
+  return level, amount <= level, wait
+end
+
+local function forget_slots_before(key, first)
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if tonumber(string.sub(field, 2)) < first then redis.call('HDEL', key, field) end
+  end
+end
+
+local function look_at_window(key, amount, limit, slot, first, ends)
+  local own = redis.call('HMGET', key, 'u' .. slot, 'h' .. slot)
+  local counted = tonumber(own[1] or 0) + tonumber(own[2] or 0)
+  if not own[2] then forget_slots_before(key, tonumber(first)) end
+  if first ~= slot then
+    counted = 0
+    local all = redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+      if tonumber(string.sub(all[i], 2)) >= tonumber(first) then counted = counted + tonumber(all[i + 1]) end
+    end
+  end
+  local free = limit - counted
+  if amount <= free then return free, true, 0 end
+  if ends == '' then return free, false, '' end
+  return free, false, math.max(0.001, tonumber(ends) - now)
+end
+
+local levels, granted = {}, true
+local lines = (#ARGV - 3) / WIDTH
+for i = 1, lines do
+  local a = 3 + (i - 1) * WIDTH
+  local key, amount = KEYS[2 + i], tonumber(ARGV[a + 2])
+  local free, fits, wait
+  if ARGV[a + 1] == 'r' then
+    free, fits, wait = look_at_rate(key, amount, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]))
+  else
+    free, fits, wait = look_at_window(key, amount, tonumber(ARGV[a + 4]), ARGV[a + 5], ARGV[a + 6], ARGV[a + 7])
+  end
+  levels[i] = {free, fits, wait}
+  if not fits and ARGV[a + 3] == '1' then granted = false end
+end
+
+local held = {}
+if granted then
+  for i = 1, lines do
+    local a = 3 + (i - 1) * WIDTH
+    local key = KEYS[2 + i]
+    if levels[i][2] then
+      if ARGV[a + 1] == 'r' then
+        local full, capacity, per_second = levels[i][1], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
+        redis.call('HSET', key, 'l', string.format('%.17g', full - tonumber(ARGV[a + 2])), 't', string.format('%.17g', now))
+        redis.call('EXPIRE', key, math.ceil(capacity / per_second + lasts))
+      else
+        redis.call('HINCRBY', key, 'u' .. ARGV[a + 5], '0')
+        redis.call('HINCRBY', key, 'h' .. ARGV[a + 5], ARGV[a + 2])
+        if ARGV[a + 8] == '' then
+          redis.call('PERSIST', key)
+        else
+          redis.call('EXPIREAT', key, math.ceil(tonumber(ARGV[a + 8]) + kept))
+        end
+        held[#held + 1] = {key, ARGV[a + 5], ARGV[a + 2]}
+      end
+    end
+  end
+  if #held > 0 then
+    redis.call('SET', KEYS[2], cjson.encode(held))
+    redis.call('ZADD', KEYS[1], string.format('%.17g', now + lasts), id)
+  end
+end
+
+local answer = {granted and 1 or 0, string.format('%.6f', now)}
+for i = 1, lines do
+  local wait = levels[i][3]
+  answer[#answer + 1] = string.format('%.17g', levels[i][1])
+  answer[#answer + 1] = levels[i][2] and 1 or 0
+  answer[#answer + 1] = wait == '' and '' or string.format('%.17g', wait)
+end
+return answer

@@ -1,0 +1,82 @@
+"""The gate of one process, with the store behind it: there from the first config on that counts anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from extproc.admission.settlement import NOTHING_HELD, Reservation, settle_attempt
+from extproc.errors import QuotaUnavailable
+from extproc.exchange.charging import Charge, used_by
+from extproc.exchange.outcome import Outcome
+from extproc.exchange.snapshot import Snapshot
+from extproc.metering.rates import Price
+from extproc.quota.gate import Admission, Gate
+from extproc.quota.open_store import open_store
+from extproc.quota.webhook import Receiver, Webhooks
+from extproc.telemetry.quota_metrics import QuotaMetrics
+
+_NO_GATE: Final = "Limits and budgets are not counted yet."
+
+
+class Counting:
+    """``configure`` before a snapshot serves."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._receivers: Mapping[str, Receiver] = {}
+        self._gate: Gate | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def configure(self, snapshot: Snapshot) -> None:
+        """Raises StoreUnavailable when the store cannot be opened."""
+        self._receivers = {
+            budget: Receiver(url=url, secret=secret) for budget, (url, secret) in snapshot.webhooks.items()
+        }
+        if self._gate is not None or not snapshot.counts:
+            return
+        quota = snapshot.config.quota
+        webhooks = Webhooks(lambda: self._receivers)
+        self._gate = Gate(
+            open_store(quota, snapshot.quota_password),
+            lasts=quota.reservations_expire / 1_000,
+            observer=QuotaMetrics(self._registry),
+            notifier=webhooks,
+        )
+        self._tasks = [asyncio.create_task(self._gate.run()), asyncio.create_task(webhooks.run())]
+
+    async def admit(self, charge: Charge) -> Admission:
+        """See Gate."""
+        if self._gate is None:
+            raise QuotaUnavailable(_NO_GATE)
+        return await self._gate.admit(charge)
+
+    async def extend(self, reservation: Reservation, *, tokens: int, price: Price | None) -> Reservation | None:
+        """See Gate. Another process let the request through where this one counts nothing yet."""
+        if self._gate is None:
+            return NOTHING_HELD
+        return await self._gate.extend(reservation, tokens=tokens, price=price)
+
+    def give_back(self, reservation: Reservation) -> None:
+        """See Gate."""
+        if self._gate is not None:
+            self._gate.give_back(reservation)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Book what an attempt used."""
+        if self._gate is not None and outcome.reservation.id:
+            settlement = settle_attempt(outcome.reservation, used_by(outcome), final=outcome.final)
+            if settlement is not None:
+                self._gate.settle(settlement)
+
+    async def stop(self) -> None:
+        """Book what is still to be booked, and end."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

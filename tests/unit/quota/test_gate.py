@@ -1,0 +1,182 @@
+"""The gate: what becomes of requests, settlements and news while the store is there, and while it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from extproc.admission.caller import Caller
+from extproc.admission.charge import Line, Reserved, Settlement
+from extproc.admission.demand import Demand
+from extproc.admission.judgement import Passed
+from extproc.admission.policy import compile_budget, compile_limit
+from extproc.admission.scope import Subject
+from extproc.admission.settlement import Used, settle_attempt
+from extproc.config.limits import Budget, Limit
+from extproc.errors import BudgetExhausted, QuotaUnavailable, RateLimited
+from extproc.exchange.charging import Charge
+from extproc.quota.embedded import EmbeddedStore
+from extproc.quota.gate import Gate
+from extproc.quota.store import StoreUnavailable
+
+SUBJECT = Subject(caller=Caller(key="ci"), route="r", model="m", headers={})
+
+
+class Fickle(EmbeddedStore):
+    """A store that can be away."""
+
+    away = False
+
+    async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
+        self._look()
+        return await super().reserve(reservation, lines, lasts=lasts)
+
+    async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
+        self._look()
+        await super().settle(batch, settlements)
+
+    def _look(self) -> None:
+        if self.away:
+            raise StoreUnavailable("it is away")
+
+
+class Told:
+    """Telemetry and webhook in one, for looking at."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[object, ...]] = []
+
+    def limited(self, policy: str, kind: str, mode: str) -> None:
+        self.said.append((policy, kind, mode))
+
+    def passed(self, budget: object, percent: int = 0) -> None:
+        self.said.append(("webhook" if isinstance(budget, Passed) else "metric", getattr(budget, "percent", percent)))
+
+    def uncounted(self, decision: str) -> None:
+        self.said.append((decision,))
+
+    def unsettled(self, count: int) -> None:
+        self.said.append(("unsettled", count))
+
+    def store_up(self, *, up: bool) -> None:
+        if not up:
+            self.said.append(("down",))
+
+
+def charge(*, expected: int = 1, on_store_failure: str | None = None, tokens: int = 10, stream: bool = False) -> Charge:
+    """Of a call with a limit and a budget."""
+    failure = {} if on_store_failure is None else {"onStoreFailure": on_store_failure}
+    limit = Limit.model_validate({"requestsPerMinute": 1_000})
+    budget = Budget.model_validate({"name": "b", "tokens": tokens, "estimator": {"cap": 1}, **failure})
+    demand = Demand(input=expected - 1, asked=None, most=None, prices=())
+    policies = (compile_limit(limit), compile_budget(budget))
+    return Charge(policies=policies, subject=SUBJECT, demand=demand, stream=stream)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[tuple[Gate, Fickle, Told]]:
+    """A gate that runs."""
+    store, told = Fickle(tmp_path / "quota.db", lambda: 1_800_000_000.0), Told()
+    gate = Gate(store, lasts=60.0, observer=told, notifier=told)
+    running = asyncio.create_task(gate.run())
+    yield gate, store, told
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def until(told: Told, *what: object) -> None:
+    """It was said."""
+    async with asyncio.timeout(20):
+        while what not in told.said:  # noqa: ASYNC110 - a list has no event
+            await asyncio.sleep(0.01)
+
+
+async def test_a_budget_is_told_of_once_when_it_passes_a_threshold(stage: tuple[Gate, Fickle, Told]) -> None:
+    """By log, metric and webhook, however many requests find it so; a refusal names it."""
+    gate, _, told = stage
+    for _ in range(10):
+        await gate.admit(charge())
+    for _ in range(3):
+        with pytest.raises(BudgetExhausted):
+            await gate.admit(charge())
+    await until(told, "webhook", 100)
+    assert [said for said in told.said if said[0] == "webhook"] == [("webhook", 50), ("webhook", 80), ("webhook", 100)]
+    assert told.said.count(("b", "insufficient_quota", "enforce")) == 3
+
+
+async def test_budgets_refuse_and_limits_let_pass_while_nobody_counts(stage: tuple[Gate, Fickle, Told]) -> None:
+    """Unless the config says otherwise."""
+    gate, store, told = stage
+    store.away = True
+    with pytest.raises(QuotaUnavailable):
+        await gate.admit(charge())
+    assert (await gate.admit(charge(on_store_failure="open"))).reservation.id == ""
+    assert ("closed",) in told.said
+    assert ("open",) in told.said
+    assert ("down",) in told.said
+
+
+async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fickle, Told]) -> None:
+    """Each is booked once."""
+    gate, store, told = stage
+    admission = await gate.admit(charge(expected=9))
+    store.away = True
+    settlement = settle_attempt(admission.reservation, Used(tokens=2), final=True)
+    assert settlement is not None
+    gate.settle(settlement)
+    await until(told, "down")
+    store.away = False
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(BudgetExhausted):
+                await gate.admit(charge(expected=8))
+                break
+            await asyncio.sleep(0.01)
+    with pytest.raises(BudgetExhausted):
+        await gate.admit(charge())
+
+
+async def test_what_waits_is_booked_when_the_gate_ends(tmp_path: Path) -> None:
+    """A worker that drains loses nothing."""
+    store, told = Fickle(tmp_path / "quota.db", lambda: 1_800_000_000.0), Told()
+    gate = Gate(store, lasts=60.0, observer=told, notifier=told)
+    running = asyncio.create_task(gate.run())
+    admission = await gate.admit(charge(expected=9))
+    await asyncio.sleep(0)
+    gate.give_back(admission.reservation)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    after = EmbeddedStore(tmp_path / "quota.db", lambda: 1_800_000_000.0)
+    again = Gate(after, lasts=60.0, observer=told, notifier=told)
+    await again.admit(charge(expected=10))
+    await after.close()
+
+
+async def test_a_stream_reserves_more_until_there_is_no_more(stage: tuple[Gate, Fickle, Told]) -> None:
+    """While nobody can count, it goes on."""
+    gate, store, _ = stage
+    reservation = (await gate.admit(charge(stream=True))).reservation
+    assert reservation.output == 1
+    more = await gate.extend(reservation, tokens=6, price=None)
+    assert more is not None
+    assert await gate.extend(reservation, tokens=4, price=None) is None
+    assert await gate.extend(reservation, tokens=3, price=None) is not None
+    store.away = True
+    assert await gate.extend(reservation, tokens=99, price=None) is not None
+
+
+async def test_a_limit_is_named_when_it_refuses(stage: tuple[Gate, Fickle, Told]) -> None:
+    """To the client, and to telemetry by what it is of."""
+    gate, _, told = stage
+    limit = compile_limit(Limit.model_validate({"requestsPerMinute": 1, "name": "once"}))
+    one = Charge(policies=(limit,), subject=SUBJECT, demand=Demand(input=0, asked=None, most=None, prices=()))
+    await gate.admit(one)
+    with pytest.raises(RateLimited, match="once"):
+        await gate.admit(one)
+    assert ("once", "requests", "enforce") in told.said
