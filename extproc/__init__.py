@@ -3,6 +3,7 @@
 Where things are, outermost first; each layer imports only from those below it:
 
     cli            the command `kortex`, one file per verb
+    selftest       what clients would see if providers failed: the real gateway in front of fakes
     server         where Envoy speaks to us: the ext_proc streams, workers, supervisor, reload, admin
     telemetry      metrics, traces and the access log
     ledger         what every request used and cost: spooled by the workers, booked in a database, reported

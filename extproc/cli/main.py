@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from extproc.cli import check, config_schema, explain, keys, render, run, serve, usage, version
+from extproc.cli import check, config_schema, explain, keys, render, run, selftest, serve, usage, version
 
 app = typer.Typer(
     name="kortex",
@@ -20,6 +20,7 @@ app.command("run")(run.run)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
+app.command("selftest")(selftest.selftest)
 app.command("render")(render.render)
 app.add_typer(config_schema.app, name="config")
 app.add_typer(usage.app, name="usage")

@@ -49,6 +49,8 @@ class BoardKeeper:
         now, changed = time.time(), False
         for backend in seen.probes:
             self._board.probing(worker, backend)
+            # It counts the circuit as open by now, so that a next probe is news to it.
+            self._told.get(worker, {}).pop(backend, None)
         for fields in seen.observations:
             observation = Observation(**fields | {"result": Result(fields["result"])})
             changed |= self._board.observe(observation, now=now, chance=random.random())  # noqa: S311 - jitter
