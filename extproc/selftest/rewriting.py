@@ -65,7 +65,7 @@ def rewrite(
 def left_out(written: Mapping[str, Any]) -> tuple[str, ...]:
     """Sections of the file that have no part in the run, by name."""
     gateway = written.get("gateway") or {}
-    kept = _GATEWAY | {"listen", "admin", "accessLog", "logLevel", "drain", "heapLimit", "maxConnections"}
+    kept = _GATEWAY | {"listen", "admin", "auth", "accessLog", "logLevel", "drain", "heapLimit", "maxConnections"}
     sections = [name for name in written if name not in _SECTIONS | {"gateway"}]
     return (*sections, *(f"gateway.{name}" for name in gateway if name not in kept))
 

@@ -22,6 +22,7 @@ from extproc.server.reload import build_snapshot
 WRITTEN = """
 gateway:
   listen: 0.0.0.0:80
+  auth: none
   admin: 0.0.0.0:81
   accessLog: true
   retries: {backoff: 5s}
