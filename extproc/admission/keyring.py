@@ -72,6 +72,10 @@ class KeyRing:
         """Whether any key has limits or budgets of its own."""
         return any(cut.key.policies for cut in (self._cuts or {}).values())
 
+    def named(self, name: str) -> Key | None:
+        """What a key lets its holder use, by its name in the config: looked for one by one, for explanations only."""
+        return next((cut.key for cut in (self._cuts or {}).values() if cut.key.caller.key == name), None)
+
     def __len__(self) -> int:
         return 0 if self._cuts is None else len(self._cuts)
 
@@ -93,14 +97,19 @@ OPEN: Final = KeyRing(None)
 """A gateway that asks for no key."""
 
 
-def cut_key(entry: ClientKey, digest: bytes | None = None) -> Iterable[Cut]:
-    """What opens with a configured key. ``digest`` is the hash of the secret that was read, where it names one."""
-    key = Key(
+def key_of(entry: ClientKey) -> Key:
+    """What a configured key says of its holder."""
+    return Key(
         caller=Caller(key=entry.name, tenant=entry.tenant, user=entry.user, tier=entry.tier, tags=entry.tags),
         models=entry.models,
         routes=None if entry.routes is None else frozenset(entry.routes),
         policies=compile_policies(entry.limits, entry.budgets, owner=entry.name),
     )
+
+
+def cut_key(entry: ClientKey, digest: bytes | None = None) -> Iterable[Cut]:
+    """What opens with a configured key. ``digest`` is the hash of the secret that was read, where it names one."""
+    key = key_of(entry)
     own = digest or _read_hash(entry.hash or "")
     yield Cut(own, _seconds(entry.expires), key)
     for former in entry.previous:

@@ -17,7 +17,7 @@ _OPERATIONS = {
 }
 
 
-def explain(
+def explain(  # noqa: PLR0913 - the command's options
     request: Annotated[Path, typer.Argument(metavar="REQUEST", help="The client's JSON body; - is standard input.")],
     *,
     config: Annotated[Path, typer.Option(metavar="FILE", help="kortex.yaml")],
@@ -26,6 +26,7 @@ def explain(
     ] = None,
     path: Annotated[str | None, typer.Option(help="The request's path. Default: that of a chat.")] = None,
     operation: Annotated[str | None, typer.Option(help=f"In place of a path: {', '.join(_OPERATIONS)}.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="NAME", help="Whose request it is: a key of the config.")] = None,
     decision: Annotated[
         str | None, typer.Option(metavar="ID", help="Draw as this decision did: x-kortex-decision, or the access log.")
     ] = None,
@@ -39,7 +40,7 @@ def explain(
     from extproc.cli.explanation_text import print_explanation
 
     with failures_told(str(config)):
-        found = _explain(request, config, header or [], _path(path, operation), decision)
+        found = _explain(request, config, header or [], _path(path, operation), decision, key)
         if json:
             typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         else:
@@ -56,7 +57,9 @@ def _path(path: str | None, operation: str | None) -> str:
     return _OPERATIONS[operation]
 
 
-def _explain(request: Path, config: Path, header: list[str], path: str, decision: str | None) -> Explanation:
+def _explain(
+    request: Path, config: Path, header: list[str], path: str, decision: str | None, key: str | None
+) -> Explanation:
     """Raises ConfigError, ConfigUnreadable, OSError and Failed."""
     import secrets
     import sys
@@ -64,6 +67,7 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
 
     from extproc.admission.keyring import ANYONE
     from extproc.cli.console import Failed
+    from extproc.cli.named_key import find_key
     from extproc.cli.without_secrets import compile_without_secrets
     from extproc.config.load import load
     from extproc.errors import ClientError
@@ -72,7 +76,8 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
     from extproc.routing.health import NOTHING_SEEN
     from extproc.server.watch import read_config
 
-    snapshot = compile_without_secrets(load(read_config(config), SETTINGS).config)
+    settings = load(read_config(config), SETTINGS).config
+    snapshot = compile_without_secrets(settings)
     pairs = [line.partition(":") for line in header]
     if not all(separator and name.strip() for name, separator, _ in pairs):
         raise typer.BadParameter("a header is written name: value", param_hint="--header")
@@ -84,7 +89,7 @@ def _explain(request: Path, config: Path, header: list[str], path: str, decision
             snapshot=snapshot,
             now=time.time(),
             decision_id=decision or secrets.token_hex(8),
-            key=ANYONE,
+            key=ANYONE if key is None else find_key(settings, key),
             states=NOTHING_SEEN,
         )
     except KeyError:

@@ -1,4 +1,4 @@
-"""``POST /explain``: ``{"body": …, "path": …, "headers": …, "decision": …}``, of which only the body is needed."""
+"""``POST /explain``: ``{"body": …, "path": …, "headers": …, "key": …, "decision": …}``; only the body is needed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.admission.keyring import ANYONE
+from extproc.admission.keyring import ANYONE, Key
 from extproc.errors import InvalidRequest, PathNotFound
 from extproc.exchange.explanation import Explanation, explain, request_headers
 from extproc.exchange.snapshot import Snapshot
 from extproc.openai.json_text import JsonTextError, parse_object
 from extproc.routing.health import UNKNOWN, BackendState
 
-_KEYS: Final = {"body": dict, "path": str, "headers": dict, "decision": str}
+_KEYS: Final = {"body": dict, "path": str, "headers": dict, "key": str, "decision": str}
 
 
 def explain_request(asked: bytes, snapshot: Snapshot, states: Mapping[str, BackendState]) -> Explanation:
@@ -35,9 +35,20 @@ def explain_request(asked: bytes, snapshot: Snapshot, states: Mapping[str, Backe
         snapshot=snapshot,
         now=time.time(),
         decision_id=fields.get("decision") or secrets.token_hex(8),
-        key=ANYONE,
+        key=_key(fields.get("key"), snapshot),
         states=_Known(states),
     )
+
+
+def _key(name: str | None, snapshot: Snapshot) -> Key:
+    """Who is to be asking. A key is named, not shown: its secret has no business here."""
+    if name is None:
+        return ANYONE
+    key = snapshot.keys.named(name)
+    if key is None:
+        message = f"No key is called '{name}'."
+        raise InvalidRequest(message, param="key")
+    return key
 
 
 class _Known:

@@ -246,9 +246,10 @@ async def test_explain_says_where_a_request_would_go(gateway: Gateway) -> None:
     [
         pytest.param("{", 400, "could not parse", id="no-json"),
         pytest.param("{}", 400, "'body'", id="no-body"),
-        pytest.param('{"body": {}, "hedaers": {}}', 400, "there are body, path, headers, decision", id="unknown-key"),
+        pytest.param('{"body": {}, "hedaers": {}}', 400, "are body, path, headers, key, decision", id="unknown-key"),
         pytest.param('{"body": []}', 400, "expected an object", id="body-is-a-list"),
         pytest.param('{"body": {}, "path": "/v1/nothing"}', 404, "/v1/nothing", id="unknown-path"),
+        pytest.param('{"body": {}, "key": "ci"}', 400, "No key is called 'ci'", id="unknown-name-of-a-key"),
         pytest.param('{"body": {}}', 400, "'model'", id="what-a-client-would-be-told"),
     ],
 )
