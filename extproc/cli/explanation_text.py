@@ -17,6 +17,10 @@ def print_explanation(console: Console, told: Explanation) -> None:
     _line(console, "rule", told.rule or "none: the default backend")
     _line(console, "caller", ", ".join(_caller(told)) or "anybody")
     _line(console, "decision", told.decision)
+    for experiment in told.experiments:
+        variant = f"{experiment.name}={experiment.variant} ({experiment.backend})"
+        told_so = "" if experiment.hindrance is None else f", does not count: {experiment.hindrance}"
+        _line(console, "experiment", f"{variant}{told_so}")
     if told.error is None:
         _line(console, "plan", " → ".join(told.plan))
     else:
@@ -32,7 +36,7 @@ def print_explanation(console: Console, told: Explanation) -> None:
 
 
 def _line(console: Console, name: str, text: str) -> None:
-    console.print(Text(f"{name:<10}", style="bold").append(text, style="not bold"), highlight=False)
+    console.print(Text(f"{name:<12}", style="bold").append(text, style="not bold"), highlight=False)
 
 
 def _caller(told: Explanation) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
+from extproc.config.experiment_consistency import clashing_experiments, experiment_backends, experiment_faults
 from extproc.config.gateway import Gateway
 from extproc.config.glob import any_of
 from extproc.config.problems import Finding, Path, quoted, spell, suggest
@@ -29,12 +30,14 @@ def contradictions(config: Mapping[str, object]) -> Iterator[Finding]:
     yield from _contradicting_keys(config)
     yield from _contradicting_limits(config, routes)
     yield from _models_in_two_routes(routes)
+    yield from clashing_experiments(routes)
     for name, route in routes.items():
         path: Path = ("routes", name)
         yield from _impossible_models(path, route)
         yield from _pointless_prefix(path, route)
         yield from _pointless_fallback(path, route)
         yield from rule_contradictions(path, route)
+        yield from experiment_faults(path, route)
         if isinstance(backends, dict):
             yield from _unknown_backends(path, route, backends)
     if _section(config, "backends") and config.get("routes", {}) == {}:
@@ -223,6 +226,7 @@ def _backend_names(route: object) -> Iterator[tuple[Path, str]]:
                 if isinstance(name, str):
                     yield ("fallback", "backends", index), name
     yield from rule_backends(route)
+    yield from experiment_backends(route)
 
 
 def _models(route: object) -> Iterator[tuple[Path, str]]:

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from extproc.config.experiments import Experiment
 from extproc.config.limits import RouteRateLimit
 from extproc.config.matches import Match
 from extproc.config.scalars import Duration, Model, Name
@@ -47,7 +48,11 @@ class Refusal(Model):
 class Rule(Model):
     """Calls that go elsewhere than to the route's default backend."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["backends"]}, {"required": ["refuse"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["backends"]}, {"required": ["experiment"]}, {"required": ["refuse"]}]
+        }
+    )
 
     name: Name | None = None
     """What the rule is called in logs, metrics and explanations. Default: its place, such as ``rules[0]``."""
@@ -55,6 +60,8 @@ class Rule(Model):
     """What must be true of a call. Default: every call matches."""
     backends: tuple[BackendRef, ...] | None = Field(default=None, min_length=1)
     """Where such calls go, each as ``defaultBackend``; when the first fails, the others follow, then ``fallback``."""
+    experiment: str | None = None
+    """In place of ``backends``: such calls are all part of this experiment of the route's."""
     strategy: Strategy | None = None
     """In which order. Default: the route's."""
     affinity: Affinity | None = None
@@ -64,8 +71,8 @@ class Rule(Model):
 
     @model_validator(mode="after")
     def _one_result(self) -> Rule:
-        if (self.backends is None) == (self.refuse is None):
-            msg = "give exactly one of backends and refuse"
+        if sum(result is not None for result in (self.backends, self.experiment, self.refuse)) != 1:
+            msg = "give exactly one of backends, experiment and refuse"
             raise ValueError(msg)
         return self
 
@@ -112,6 +119,8 @@ class Route(Model):
     """Where a call goes when that fails, or the backends of the rule that matched."""
     rules: tuple[Rule, ...] = ()
     """Where particular calls go. The first rule that matches decides, and no other is looked at."""
+    experiments: tuple[Experiment, ...] = ()
+    """Comparisons of two backends: whenever a call would go to one of the two, its unit's variant decides to which."""
     strategy: Strategy = "weighted"
     """How rules put their backends in order, where they do not say it themselves. See *Routing* above."""
     affinity: Affinity | None = None

@@ -120,9 +120,10 @@ def _is_empty(bounds: Mapping[str, object]) -> bool:
 
 def _idle_keys(path: Path, rule: Mapping[str, Any]) -> Iterator[Finding]:
     for key in ("strategy", "affinity"):
-        if "refuse" in rule and "backends" not in rule and key in rule:
-            message = f"a rule that refuses has no backends for {key!r}"
-            yield Finding(path=(*path, key), message=message)
+        for result, what in (("refuse", "refuses"), ("experiment", "leads to an experiment")):
+            if result in rule and "backends" not in rule and key in rule:
+                message = f"a rule that {what} has no backends for {key!r}"
+                yield Finding(path=(*path, key), message=message)
 
 
 def _repeated_backends(path: Path, rule: Mapping[str, Any]) -> Iterator[Finding]:

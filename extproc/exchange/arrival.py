@@ -50,6 +50,7 @@ EXPLAIN_TAG: Final = "explain"
 _JSON: Final = (("content-type", "application/json"),)
 # Envoy's own limit comes after the attempt stage's, which can still tell the client what happened.
 _STREAM_GRACE_MS: Final = 1_000
+_LONGEST_USER: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         strict=route.strict,
         carries=call.carries,
         caller=facts.caller,
+        end_user=None if facts.user is None else facts.user[:_LONGEST_USER],
         rule=decision.rule,
         experiments=decision.experiments,
         decision=decision.id,

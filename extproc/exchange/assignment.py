@@ -47,6 +47,8 @@ class Assignment:
     base64: bool = False
     """See ``extproc.openai.call``."""
     caller: Caller = ANONYMOUS
+    end_user: str | None = None
+    """Whom the call is for, as the key or else the client says; bounded."""
     rule: str | None = None
     """The route's rule that matched; None where its default backend was chosen."""
     experiments: tuple[str, ...] = ()

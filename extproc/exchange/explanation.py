@@ -18,6 +18,7 @@ from extproc.exchange.snapshot import Snapshot
 from extproc.headers import ENVOY_ATTEMPT_COUNT, INTERNAL_PREFIXES, Headers, is_secret
 from extproc.openai.call import OPERATION_PATHS
 from extproc.routing.decision import Candidate
+from extproc.routing.experiment import Assigned
 from extproc.routing.expression import ExpressionFailed
 from extproc.routing.facts import Facts
 from extproc.routing.health import BackendStates
@@ -56,6 +57,16 @@ class ToldCandidate:
     place: int | None
     score: float | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldExperiment:
+    """An experiment that the call was drawn into. ``hindrance`` is why it does not count for it; None where it does."""
+
+    name: str
+    variant: str
+    backend: str
+    hindrance: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +129,7 @@ class Explanation:
     facts: ToldFacts
     rules: tuple[ToldRule, ...]
     candidates: tuple[ToldCandidate, ...]
-    experiments: tuple[str, ...]
+    experiments: tuple[ToldExperiment, ...]
     plan: tuple[str, ...]
     attempts: tuple[ToldAttempt, ...]
     error: ToldError | None
@@ -158,7 +169,7 @@ def explain(
         facts=_facts(facts),
         rules=_rules(route.rules, facts, decision.rule),
         candidates=tuple(_candidate(candidate, weighed) for candidate in decision.candidates),
-        experiments=decision.experiments,
+        experiments=tuple(_experiment(assigned) for assigned in decision.assigned),
         plan=tuple(target.backend for target in decision.targets),
         attempts=attempts,
         error=error,
@@ -217,6 +228,15 @@ def _candidate(candidate: Candidate, weighed: Weighed) -> ToldCandidate:
         place=candidate.place,
         score=candidate.score,
         reason=candidate.reason,
+    )
+
+
+def _experiment(assigned: Assigned) -> ToldExperiment:
+    return ToldExperiment(
+        name=assigned.experiment,
+        variant=assigned.variant,
+        backend=assigned.target.backend,
+        hindrance=assigned.hindrance,
     )
 
 

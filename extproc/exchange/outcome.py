@@ -35,6 +35,7 @@ class Outcome:
     decision_reason: str | None
     caller: Caller
     reservation: Reservation
+    end_user: str | None
     operation: Operation
     stream: bool
     asked: str
@@ -93,6 +94,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         decision_reason=assignment.reason,
         caller=assignment.caller,
         reservation=assignment.reservation,
+        end_user=assignment.end_user,
         operation=assignment.operation,
         stream=assignment.stream,
         asked=assignment.asked,

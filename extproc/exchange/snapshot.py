@@ -20,6 +20,7 @@ from extproc.config.routes import Route
 from extproc.config.scalars import Model
 from extproc.providers.base import Provider
 from extproc.routing.breaker import BreakerSettings
+from extproc.routing.experiment import CompiledExperiment
 from extproc.routing.route import Choice, CompiledRoute, Split
 from extproc.routing.rule import compile_rule
 from extproc.routing.target import Credential, Target
@@ -168,6 +169,14 @@ class _Compiler:
             name=name,
             default=Split(choices=(Choice(target=target(default.name), weight=default.weight),), strategy="priority"),
             fallback=tuple(map(target, dict.fromkeys(route.fallback.backends if route.fallback else ()))),
+            experiments=tuple(
+                CompiledExperiment(
+                    settings=experiment,
+                    control=target(experiment.control),
+                    treatment=target(experiment.treatment),
+                )
+                for experiment in route.experiments
+            ),
             rules=tuple(
                 compile_rule(rule, place=place, name=name, route=route, target=target)
                 for place, rule in enumerate(route.rules)

@@ -33,7 +33,7 @@ def attempt_entry(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
         "decision_reason": outcome.decision_reason,
         "key": _text(caller.key),
         "tenant": _text(caller.tenant),
-        "user": _text(caller.user),
+        "user": _text(outcome.end_user),
         "route": outcome.route,
         "rule": outcome.rule,
         "experiments": ",".join(outcome.experiments) or None,

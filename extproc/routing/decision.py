@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from extproc.config.units import HeaderUnit
 from extproc.routing.eligible import DRAINED, Exclusion, exclusion
+from extproc.routing.experiment import Assigned, assign
 from extproc.routing.expression import ExpressionFailed
 from extproc.routing.facts import Facts
-from extproc.routing.health import BackendStates
+from extproc.routing.health import BackendStates, Circuit
 from extproc.routing.order import STRATEGIES, Contest
 from extproc.routing.route import Choice, CompiledRoute, CompiledRule, Refusal, Split
 from extproc.routing.target import Target
 
 _FALLBACK: Final = "fallback"
 _LONGEST_REASON: Final = 300
+
+_Ready: TypeAlias = tuple[Target, str, float | None]
+"""A target that may serve the call, why it has its place, and its score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,13 @@ class Decision:
     refusal: Refusal | None = None
     failed_rules: tuple[str, ...] = ()
     """Rules whose expression gave no answer."""
-    experiments: tuple[str, ...] = ()
+    assigned: tuple[Assigned, ...] = ()
+    """The experiments that the call was drawn into."""
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """``name=variant`` of those that it counts for."""
+        return tuple(one.tag for one in self.assigned if one.hindrance is None)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -81,12 +91,14 @@ def decide(facts: Facts, route: CompiledRoute, states: BackendStates) -> Decisio
             refusal=result,
             failed_rules=tuple(failed),
         )
+    candidates, assigned = _candidates(facts, route, result, states)
     return Decision(
         id=facts.id,
         route=route.name,
         rule=name,
         strategy=result.strategy,
-        candidates=_candidates(facts, route, result, states),
+        candidates=candidates,
+        assigned=assigned,
         failed_rules=tuple(failed),
     )
 
@@ -104,7 +116,9 @@ def _first_match(route: CompiledRoute, facts: Facts, failed: list[str]) -> Compi
     return None
 
 
-def _candidates(facts: Facts, route: CompiledRoute, split: Split, states: BackendStates) -> tuple[Candidate, ...]:
+def _candidates(
+    facts: Facts, route: CompiledRoute, split: Split, states: BackendStates
+) -> tuple[tuple[Candidate, ...], tuple[Assigned, ...]]:
     """The rule's backends in their order, the fallback, those whose circuit is open; then those left out."""
     able: list[Choice] = []
     left_out: list[Candidate] = []
@@ -114,7 +128,7 @@ def _candidates(facts: Facts, route: CompiledRoute, split: Split, states: Backen
             able.append(choice)
         else:
             left_out.append(_left_out(choice.target, excluded))
-    ready = [*_ordered(facts, split, able, states)]
+    ready: list[_Ready] = [*_ordered(facts, split, able, states)]
     named = {choice.target.backend for choice in split.choices}
     for target in route.fallback:
         if target.backend in named:
@@ -124,12 +138,40 @@ def _candidates(facts: Facts, route: CompiledRoute, split: Split, states: Backen
             ready.append((target, _FALLBACK, None))
         else:
             left_out.append(_left_out(target, excluded))
-    return (*_placed(ready, states), *left_out)
+    assigned = _experiment(facts, route, ready, left_out, states)
+    return (*_placed(ready, states), *left_out), assigned
 
 
-def _ordered(
-    facts: Facts, split: Split, able: list[Choice], states: BackendStates
-) -> Iterator[tuple[Target, str, float | None]]:
+def _experiment(
+    facts: Facts, route: CompiledRoute, ready: list[_Ready], left_out: list[Candidate], states: BackendStates
+) -> tuple[Assigned, ...]:
+    """Puts first the backend of the first variant that moves the call and whose backend may serve it."""
+    if not route.experiments or not ready:
+        return ()
+    judged = {candidate.target.backend: candidate.excluded for candidate in left_out}
+    judged |= dict.fromkeys((target.backend for target, _, _ in ready), None)
+
+    def excluded(target: Target) -> Exclusion | None:
+        if target.backend not in judged:
+            judged[target.backend] = exclusion(target, facts, strict=route.strict)
+        return judged[target.backend]
+
+    def unable(target: Target) -> str | None:
+        found, circuit = excluded(target), states.state(target.backend).circuit
+        if found is not None:
+            return found.reason
+        return None if circuit is Circuit.CLOSED else f"has a circuit that is {circuit.value}"
+
+    base = ready[0][0]
+    assigned = assign(route.experiments, facts, base, unable)
+    first = next((one for one in assigned if one.target is not base and excluded(one.target) is None), None)
+    if first is not None:
+        rest = [one for one in ready if one[0] is not first.target]
+        ready[:] = [(first.target, f"experiment {first.experiment}: {first.variant}", None), *rest]
+    return assigned
+
+
+def _ordered(facts: Facts, split: Split, able: list[Choice], states: BackendStates) -> Iterator[_Ready]:
     if len(split.choices) == 1:
         yield from ((choice.target, "the only backend", None) for choice in able)
         return
@@ -152,7 +194,7 @@ def _name_of(split: Split) -> str:
     return f"header {by.header}" if isinstance(by, HeaderUnit) else str(by)
 
 
-def _placed(ready: list[tuple[Target, str, float | None]], states: BackendStates) -> Iterator[Candidate]:
+def _placed(ready: list[_Ready], states: BackendStates) -> Iterator[Candidate]:
     """An open backend goes to the end, never out of the plan: when all are open, the first still gets its chance."""
     front = [one for one in ready if states.state(one[0].backend).available]
     back = [one for one in ready if not states.state(one[0].backend).available]

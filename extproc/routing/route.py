@@ -8,6 +8,7 @@ from extproc.config.routes import Strategy
 from extproc.config.units import Unit
 from extproc.openai.call import Operation
 from extproc.routing.conditions import Condition
+from extproc.routing.experiment import CompiledExperiment
 from extproc.routing.target import Target
 
 
@@ -54,6 +55,7 @@ class CompiledRoute:
     rules: tuple[CompiledRule, ...]
     default: Split
     fallback: tuple[Target, ...]
+    experiments: tuple[CompiledExperiment, ...]
     strip_prefix: str | None
     retries: int
     first_token_ms: int
@@ -69,6 +71,7 @@ class CompiledRoute:
         splits = (self.default, *(rule.result for rule in self.rules if isinstance(rule.result, Split)))
         chosen = [choice.target for choice in self.default.choices]
         elsewhere = [choice.target for split in splits[1:] for choice in split.choices]
+        elsewhere += [target for one in self.experiments for target in (one.control, one.treatment)]
         return tuple({target.name: target for target in (*chosen, *self.fallback, *elsewhere)}.values())
 
     @property
@@ -76,7 +79,8 @@ class CompiledRoute:
         """How many backends a plan of this route can have."""
         splits = (self.default, *(rule.result for rule in self.rules if isinstance(rule.result, Split)))
         fallback = {target.name for target in self.fallback}
-        return max(len(fallback | {choice.target.name for choice in split.choices}) for split in splits)
+        tried = {target.name for one in self.experiments for target in (one.control, one.treatment)}
+        return max(len(fallback | tried | {choice.target.name for choice in split.choices}) for split in splits)
 
     def upstream_name(self, asked: str) -> str:
         """The model's name without the part that only this gateway's clients know."""

@@ -25,6 +25,10 @@ def compile_rule(
 def _result(rule: written.Rule, route: written.Route, target: Callable[[str], Target]) -> Split | Refusal:
     if rule.refuse is not None:
         return Refusal(status=rule.refuse.status, message=rule.refuse.message, code=rule.refuse.code)
+    if rule.experiment is not None:
+        experiment = next(one for one in route.experiments if one.name == rule.experiment)
+        both = (Choice(target=target(name), weight=1) for name in (experiment.control, experiment.treatment))
+        return Split(choices=tuple(both), strategy="priority")
     strategy = rule.strategy or route.strategy
     choices = tuple(Choice(target=target(ref.name), weight=ref.weight) for ref in rule.backends or ())
     affinity = rule.affinity or (route.affinity if strategy == "weighted" else None)

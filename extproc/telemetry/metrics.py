@@ -20,6 +20,7 @@ from extproc.exchange.verdict import Reason
 from extproc.metering.measured import UsageSource
 from extproc.openai.usage import usage_counts
 from extproc.routing.decision import Decision
+from extproc.telemetry.experiment_metrics import ExperimentMetrics
 
 # Seconds. The conventions' own boundaries: token latencies reach from milliseconds to minutes.
 _DURATION_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 300)
@@ -43,6 +44,7 @@ class Metrics:
         self._count_of_attempts(registry)
         self._count_of_tokens(registry)
         self._count_of_records(registry)
+        self._experiments = ExperimentMetrics(registry)
 
     def _count_of_requests(self, registry: CollectorRegistry) -> None:
         self._requests = cache(
@@ -196,6 +198,7 @@ class Metrics:
         self._decisions(decision.route, decision.rule or "").inc()
         for rule in decision.failed_rules:
             self._failed_rules(decision.route, rule).inc()
+        self._experiments.decided(decision)
 
     def unrecorded(self) -> None:
         """A record that is lost."""
@@ -224,6 +227,7 @@ class Metrics:
         elif reason is not None:
             self._failovers(outcome.route, outcome.backend, reason.value).inc()
         self._count_tokens(outcome)
+        self._experiments.ended(outcome)
 
     def _count_request(self, outcome: Outcome) -> None:
         call = (outcome.route, outcome.operation.value, "true" if outcome.stream else "false")

@@ -126,11 +126,11 @@ def test_a_match_is_refused_when_it_cannot_be_meant(match: str, wrong: str) -> N
 @pytest.mark.parametrize(
     ("rules", "more", "wrong"),
     [
-        pytest.param("{}", "", ["rules[0]: give exactly one of backends and refuse"], id="no-result"),
+        pytest.param("{}", "", ["rules[0]: give exactly one of backends, experiment and refuse"], id="no-result"),
         pytest.param(
             "{backends: [{name: b}], refuse: {message: no}}",
             "",
-            ["rules[0]: give exactly one of backends and refuse"],
+            ["rules[0]: give exactly one of backends, experiment and refuse"],
             id="two-results",
         ),
         pytest.param(
