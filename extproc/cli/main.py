@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from extproc.cli import check, config_schema, explain, keys, render, run, selftest, serve, usage, version
+from extproc.cli import (
+    check,
+    config_schema,
+    experiments,
+    explain,
+    keys,
+    render,
+    run,
+    selftest,
+    serve,
+    usage,
+    version,
+)
 
 app = typer.Typer(
     name="kortex",
@@ -25,6 +37,7 @@ app.command("render")(render.render)
 app.add_typer(config_schema.app, name="config")
 app.add_typer(usage.app, name="usage")
 app.add_typer(keys.app, name="keys")
+app.add_typer(experiments.app, name="experiments")
 app.command("version")(version.version)
 
 

@@ -35,7 +35,6 @@ class Outcome:
     decision_reason: str | None
     caller: Caller
     reservation: Reservation
-    end_user: str | None
     operation: Operation
     stream: bool
     asked: str
@@ -60,6 +59,8 @@ class Outcome:
     ended: float
     """Unix seconds."""
     trace: Trace | None
+    end_user: str | None = None
+    """Whom the call was for."""
     retry_after: str | None = None
     """What the provider said in its header of that name when it failed."""
 

@@ -30,7 +30,11 @@ IMAGE = {
 
 
 def drawn(
-    percent: int, body: Mapping[str, Any] | None = None, *, more: str = "", circuits: Mapping[str, Circuit] | None = None
+    percent: int,
+    body: Mapping[str, Any] | None = None,
+    *,
+    more: str = "",
+    circuits: Mapping[str, Circuit] | None = None,
 ) -> Decision:
     """What is decided about a call, with everybody in one variant."""
     states = States(known={name: BackendState(circuit=circuit) for name, circuit in (circuits or {}).items()})
