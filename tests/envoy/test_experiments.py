@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.envoy.kortex_process import KortexProcess
+from tests.envoy.kortex_process import ROOT, KortexProcess
 from tests.fakes import FakeProvider, Status
 
 CONFIG = """
+gateway: {{explain: all}}
 backends:
   old: {{provider: custom, url: "{a}", model: old-model, cost: {{inputTokenCost: "1", outputTokenCost: "2"}}}}
   new: {{provider: custom, url: "{b}", model: new-model, cost: {{inputTokenCost: "3", outputTokenCost: "4"}}}}
-  drained: {{provider: custom, url: "{b}", model: drained-model}}
+  blind: {{provider: custom, url: "{b}", model: blind-model, capabilities: {{vision: false}}}}
+  other: {{provider: custom, url: "{b}", model: other-model}}
 routes:
+  seeing:
+    models: [seeing]
+    experiments: [{{name: sight, control: old, treatment: blind, trafficPercent: 100}}]
+    defaultBackend: {{name: old}}
+  drained:
+    models: [drained]
+    experiments: [{{name: drain, control: old, treatment: new, trafficPercent: 100}}]
+    rules: [{{backends: [{{name: old}}, {{name: new, weight: 0}}]}}]
+    defaultBackend: {{name: old}}
   half:
     models: [half]
     retries: {{perBackend: 0}}
@@ -27,8 +43,17 @@ routes:
     models: [ruled]
     experiments: [{{name: vip, control: old, treatment: new, trafficPercent: 100, unit: {{header: x-team}}}}]
     rules: [{{match: {{headers: {{x-tier: gold}}}}, experiment: vip}}]
-    defaultBackend: {{name: drained}}
+    defaultBackend: {{name: other}}
 """
+
+
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://i.test/x.png"}}]}]
+
+
+def kortex(*arguments: str | Path) -> Any:
+    """The JSON that a command prints."""
+    command = [sys.executable, "-m", "extproc.cli.main", *map(str, arguments), "--json"]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +112,18 @@ def test_an_answer_counts_for_its_own_variant_alone(stage: Stage) -> None:
     before = stage.gateway.metrics()
     users = [f"user-{number}" for number in range(24)]
     variants = Counter(stage.chat("half", user).headers["x-kortex-experiment"] for user in users)
-    after = stage.gateway.metrics()
 
     def grown(name: str, variant: str, **labels: str) -> float:
         named = sorted({"experiment": "model", "variant": variant, **labels}.items())
         written = ",".join(f'{label}="{value}"' for label, value in named)
         metric = f"kortex_experiment_{name}{{{written}}}"
-        return after.get(metric, 0.0) - before.get(metric, 0.0)
+        return stage.gateway.metrics().get(metric, 0.0) - before.get(metric, 0.0)
 
+    def counted() -> bool:
+        answered = (grown("outcomes_total", variant, outcome="answered") for variant in ("control", "treatment"))
+        return sum(answered) == len(users)
+
+    stage.gateway.until(counted, "every outcome is counted")
     for variant, (input_price, output_price) in {"control": (1, 2), "treatment": (3, 4)}.items():
         count = variants[f"model={variant}"]
         assert count > 0
@@ -119,10 +148,12 @@ def test_another_backend_s_answer_is_not_credited_to_the_variant(stage: Stage) -
     reply = stage.chat("half", treated)
     assert reply.headers["x-kortex-backend"] == "old"
     assert reply.headers["x-kortex-experiment"] == "model=treatment;failed_over"
-    after = stage.gateway.metrics()
     outcome = 'kortex_experiment_outcomes_total{experiment="model",outcome="failed_over",variant="treatment"}'
+    stage.gateway.until(
+        lambda: stage.gateway.metrics().get(outcome, 0) == before.get(outcome, 0) + 1, "the outcome is counted"
+    )
+    after = stage.gateway.metrics()
     answered = 'kortex_experiment_outcomes_total{experiment="model",outcome="answered",variant="treatment"}'
-    assert after[outcome] - before.get(outcome, 0) == 1
     assert after[answered] == before[answered]
 
 
@@ -133,4 +164,67 @@ def test_a_rule_may_lead_to_an_experiment(stage: Stage) -> None:
     assert reply.headers["x-kortex-backend"] == "new"
     other = stage.chat("ruled", **{"x-team": "blue"})
     assert "x-kortex-experiment" not in other.headers
-    assert other.headers["x-kortex-backend"] == "drained"
+    assert other.headers["x-kortex-backend"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "hindrance"),
+    [
+        pytest.param("half", {"user": "user-1"}, None, id="counts"),
+        pytest.param("seeing", {"messages": IMAGE}, "blind lacks images", id="excluded"),
+        pytest.param("drained", {}, "new is drained: its weight is 0", id="drained"),
+    ],
+)
+def test_an_explanation_tells_the_variant_and_whether_it_counts(
+    stage: Stage, tmp_path: Path, model: str, body: dict[str, Any], hindrance: str | None
+) -> None:
+    """By the command, for the decision of a live call: the reply names the variant where it counts, and only there."""
+    whole = {"model": model, "messages": [{"role": "user", "content": "hello"}], **body}
+    url = f"{stage.gateway.base_url}/chat/completions"
+    reply = httpx.post(url, json=whole, headers={"x-kortex-explain": "1"}, timeout=30)
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps(whole))
+    decision = reply.headers["x-kortex-decision"]
+    told = kortex("explain", request, "--config", stage.gateway.config_path, "--decision", decision)
+    assert told["plan"][0] == reply.headers["x-kortex-backend"]
+    (experiment,) = told["experiments"]
+    assert experiment["hindrance"] == hindrance
+    tag = f"{experiment['name']}={experiment['variant']}"
+    assert reply.headers.get("x-kortex-experiment") == (tag if hindrance is None else None)
+
+
+def test_the_report_counts_what_the_providers_received(stage: Stage, tmp_path: Path) -> None:
+    """Users, requests and failovers by variant, from the ledger of a gateway with two workers."""
+    ledger = f'ledger: {{url: "sqlite:///{tmp_path}/usage.db"}}\n'
+    users = [f"user-{number}" for number in range(30)]
+    with KortexProcess(ledger + CONFIG.format(a=stage.a.url, b=stage.b.url), workers=2) as gateway:
+        booked = Stage(gateway, stage.a, stage.b)
+        for user in users * 2:
+            assert booked.chat("half", user).status_code == 200
+        by_variant = {
+            "control": [request.json["user"] for request in stage.a.requests],
+            "treatment": [request.json["user"] for request in stage.b.requests],
+        }
+        treated = by_variant["treatment"][0]
+        stage.b.always = Status(500)
+        assert booked.chat("half", treated).headers["x-kortex-experiment"] == "model=treatment;failed_over"
+        by_variant["treatment"].append(treated)
+        gateway.until(
+            lambda: gateway.metrics()['kortex_ledger_records_total{kind="exchange"}'] == 2 * len(users) + 1,
+            "everything is booked",
+        )
+        (report,) = kortex("experiments", "report", "model", "--config", gateway.config_path)["experiments"]
+    for variant, asked in by_variant.items():
+        found = report["variants"][variant]
+        assert (found["units"], found["requests"]) == (len(set(asked)), len(asked))
+    assert sum(report["variants"][variant]["units"] for variant in by_variant) == len(users)
+    requests = len(by_variant["treatment"])
+    treatment, control = report["variants"]["treatment"], report["variants"]["control"]
+    assert treatment["failed_over"]["value"] == pytest.approx(1 / requests)
+    assert treatment["answered"]["value"] == pytest.approx(1 - 1 / requests)
+    assert control["answered"]["value"] == 1
+    assert control["latency_mean"]["value"] > 0
+    cost_of_token = {variant: report["variants"][variant]["cost USD"]["value"] for variant in by_variant}
+    assert cost_of_token["treatment"] > cost_of_token["control"] > 0
+    assert report["difference"]["cost USD"]["value"] > 0
+    assert report["split"]["suspicious"] is False

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
+from extproc.admission.caller import Caller
 from extproc.admission.keyring import ANYONE
 from extproc.errors import KortexError
 from extproc.exchange.arrival import Answer, arrive, plan_call
@@ -148,6 +151,20 @@ def test_plan_names_each_backend_once_when_a_chain_repeats_one(snapshot: Snapsho
     assignment = read_assignment(headers[ASSIGNMENT].decode())
     assert (assignment.plan, assignment.arrived_ms, assignment.deadline_ms) == (("first", "second"), 2_500, 32_500)
     assert assignment.exchange == "5ca1ab1e"
+
+
+def test_plan_names_the_end_user_and_bounds_what_a_client_calls_them(snapshot: Snapshot) -> None:
+    """The key's own user, or else whom the body names: a header of the request must hold it."""
+
+    def planned_for(user: str, caller: Caller) -> str | None:
+        body = f'{{"model":"gpt-4","user":"{user}",{MESSAGES}}}'.encode()
+        key = replace(ANYONE, caller=caller)
+        planned = plan_call(request(), body, snapshot=snapshot, now=lambda: 1.0, decision_id="d", exchange="e", key=key)
+        return read_assignment(dict(planned.set_headers)[ASSIGNMENT].decode()).end_user
+
+    assert planned_for("ann", Caller()) == "ann"
+    assert planned_for("u" * 100_000, Caller()) == "u" * 256
+    assert planned_for("ann", Caller(user="bob")) == "bob"
 
 
 def test_plan_takes_the_route_of_the_most_specific_pattern(snapshot: Snapshot) -> None:

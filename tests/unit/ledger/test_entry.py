@@ -47,6 +47,11 @@ def test_an_attempt_says_who_asked_what_of_whom_and_how_it_ended() -> None:
     assert (entry["cost"], entry["currency"]) == ("0.00045", "USD")
 
 
+def test_a_request_is_its_end_user_s() -> None:
+    """Whom the client named, where the key has no user of its own."""
+    assert attempt_entry(replace(OUTCOME, end_user="ann"), None)["user"] == "ann"
+
+
 @pytest.mark.parametrize(
     ("asked", "kept"),
     [
