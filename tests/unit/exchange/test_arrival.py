@@ -163,7 +163,7 @@ def test_plan_names_the_end_user_and_bounds_what_a_client_calls_them(snapshot: S
         return read_assignment(dict(planned.set_headers)[ASSIGNMENT].decode()).end_user
 
     assert planned_for("ann", Caller()) == "ann"
-    assert planned_for("u" * 100_000, Caller()) == "u" * 256
+    assert planned_for("u" * 500, Caller()) == "u" * 256
     assert planned_for("ann", Caller(user="bob")) == "bob"
 
 
