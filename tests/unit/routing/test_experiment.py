@@ -106,3 +106,11 @@ def test_a_rule_that_leads_to_an_experiment_may_use_both(percent: int) -> None:
     """The other variant's backend follows when the first fails."""
     first, second = ("new", "old") if percent else ("old", "new")
     assert plan(drawn(percent, more="rules: [{experiment: x}]")) == [first, second, "spare"]
+
+
+def test_a_route_knows_the_backends_that_only_an_experiment_asks() -> None:
+    """By them the price check, the banner and Envoy's limits know whom it may ask, and how many in a row."""
+    route = compiled(CONFIG.format(percent=50, more="")).route("m")
+    assert route is not None
+    assert [target.backend for target in route.targets] == ["old", "spare", "new"]
+    assert route.longest_plan == len(plan(drawn(100))) == 3
