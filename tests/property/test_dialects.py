@@ -43,6 +43,14 @@ def damaged(data: st.DataObject, document: Any) -> Any:
     return document
 
 
+def is_object(text: bytes) -> bool:
+    """Some events have been recorded broken, and some are no JSON at all."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 @settings(max_examples=100)
 @given(data=st.data())
@@ -85,7 +93,7 @@ def test_stream_of_any_shape_is_decoded_or_refused(dialect: Dialect, data: st.Da
     with contextlib.suppress(UpstreamError):
         for index, event in enumerate(events):
             shown = event
-            if index == place and event.data[:1] == b"{":
+            if index == place and is_object(event.data):
                 changed = json.dumps(damaged(data, json.loads(event.data))).encode()
                 shown = replace(event, data=changed)
             assert stream.event(shown)[-2:] in {b"", b"\n\n"}

@@ -1,4 +1,4 @@
-"""A config, compiled: which changes of a backend make another target of it, for Envoy to drain the old one's listener."""
+"""A config, compiled: which changes of a backend make it another target, whose old listener Envoy then drains."""
 
 from __future__ import annotations
 
