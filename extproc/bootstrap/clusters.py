@@ -50,6 +50,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 _IDLE_TLS: Final = timedelta(seconds=50)
 _IDLE_PLAIN: Final = timedelta(seconds=4)
 _IDLE_HOP: Final = timedelta(minutes=5)
+# Inside one thread, so that only its own standing still takes long; without a listener it fails at once.
+_CONNECT_HOP: Final = timedelta(seconds=10)
 _PING_EVERY: Final = timedelta(seconds=30)
 _PING_ANSWER: Final = timedelta(seconds=15)
 
@@ -85,7 +87,7 @@ def _hop(target: Target) -> Cluster:
     return Cluster(
         name=target.name,
         type=ClusterDiscoveryType.STATIC,
-        connect_timeout=timedelta(seconds=1),
+        connect_timeout=_CONNECT_HOP,
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         load_assignment=endpoints(target.name, internal_address(target.name)),
         circuit_breakers=no_breakers(),

@@ -27,8 +27,8 @@ from extproc.routing.target import Credential, Target
 
 _REMEMBERED: Final = 4_096
 """Names of models, which arrival keeps short."""
-# What Envoy knows nothing of: a new price drains no listener.
-_SHAPELESS: Final = {"cost", "unpriced", "capabilities", "max_output"}
+# What Envoy knows nothing of: a new price, or a new limit of a circuit, drains no listener.
+_SHAPELESS: Final = {"capabilities", "circuit_breaker", "cost", "max_output", "unpriced"}
 
 
 def _none() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -17,8 +17,10 @@ from extproc.exchange.snapshot import Snapshot
 from extproc.metering.rates import Price
 from extproc.quota.gate import Admission, Gate
 from extproc.quota.open_store import open_store
-from extproc.quota.webhook import Receiver, Webhooks
 from extproc.telemetry.quota_metrics import QuotaMetrics
+
+if TYPE_CHECKING:
+    from extproc.quota.webhook import Receiver
 
 _NO_GATE: Final = "Limits and budgets are not counted yet."
 
@@ -34,10 +36,15 @@ class Counting:
 
     def configure(self, snapshot: Snapshot) -> None:
         """Raises StoreUnavailable when the store cannot be opened."""
+        if self._gate is None and not snapshot.counts:
+            return
+        # Its HTTP client is a tenth of what a worker imports, and most gateways have no limits.
+        from extproc.quota.webhook import Receiver, Webhooks  # noqa: PLC0415 - as above
+
         self._receivers = {
             budget: Receiver(url=url, secret=secret) for budget, (url, secret) in snapshot.webhooks.items()
         }
-        if self._gate is not None or not snapshot.counts:
+        if self._gate is not None:
             return
         quota = snapshot.config.quota
         webhooks = Webhooks(lambda: self._receivers)

@@ -7,13 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-
 from extproc.admission.keyring import ANYONE, Key
 from extproc.errors import InvalidRequest, PathNotFound
 from extproc.exchange.explanation import Explanation, explain, request_headers
 from extproc.exchange.snapshot import Snapshot
-from extproc.openai.json_text import JsonTextError, parse_object
+from extproc.openai.json_text import JsonTextError, member, parse_object
 from extproc.routing.health import UNKNOWN, BackendState
 
 _KEYS: Final = {"body": dict, "path": str, "headers": dict, "key": str, "decision": str}
@@ -31,7 +29,7 @@ def explain_request(asked: bytes, snapshot: Snapshot, states: Mapping[str, Backe
         raise PathNotFound(message) from None
     return explain(
         seen,
-        orjson.dumps(fields["body"]),
+        member(asked, "body") or b"",
         snapshot=snapshot,
         now=time.time(),
         decision_id=fields.get("decision") or secrets.token_hex(8),

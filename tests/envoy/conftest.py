@@ -19,6 +19,7 @@ backends:
   a: {{provider: openai, url: "{a}", model: a-model, apiKey: {{env: KEY_A}}, contextWindow: 8192}}
   b: {{provider: openai, url: "{b}", model: b-model, apiKey: {{env: KEY_B}}}}
   c: {{provider: custom, url: "{c}", apiKey: {{env: KEY_C}}, contextWindow: 4096}}
+  roomy: {{provider: openai, url: "{a}", model: a-model, apiKey: {{env: KEY_A}}}}
 routes:
   pair:
     models: [pair]
@@ -41,6 +42,7 @@ routes:
     defaultBackend: {{name: a}}
     fallback: {{backends: [b]}}
     retries: {{perBackend: 3, backoff: 20ms}}
+  large: {{models: [large], defaultBackend: {{name: roomy}}, fallback: {{backends: [b]}}, retries: *quick}}
   through: {{models: ["through*"], defaultBackend: {{name: c}}}}
 """
 KEYS = {"KEY_A": "sk-a-of-provider-a", "KEY_B": "sk-b-of-provider-b", "KEY_C": "sk-c-of-provider-c"}

@@ -275,7 +275,7 @@ def test_large_body_arrives_whole_at_every_attempt(stage: Stage, size: int, *, s
     """Twice at a, once at b, the same bytes but for the model's name."""
     stage.a.always = Status(503)
     text = "0123456789abcdef" * (size // 16)
-    reply = stage.chat("patient", text, stream=stream, seed=7)
+    reply = stage.chat("large", text, stream=stream, seed=7)
     assert reply.status_code == 200
     assert stage.asked() == ["a", "a", "b"]
     for request in (*stage.a.requests, *stage.b.requests):

@@ -35,7 +35,7 @@ from tests.fakes import FakeProvider
 
 EXAMPLE: Final = Path(__file__).resolve().parents[2] / "envoy" / "kortex.yaml"
 EVERYTHING: Final = """
-gateway: {listen: "[::]:8080", bodyLimit: 1GiB, heapLimit: 1GiB, timeouts: {total: 1h}}
+gateway: {listen: "[::]:8080", auth: none, bodyLimit: 1GiB, heapLimit: 1GiB, timeouts: {total: 1h}}
 backends:
   named: {provider: openai, apiKey: {env: KEY}}
   numbered: {provider: custom, url: "https://10.0.0.1:8443/v1"}

@@ -195,7 +195,7 @@ def test_no_request_fails_while_configs_come_and_go(
         client.start()
     try:
         for number in range(30):
-            kortex.reload(config((new, old)[number % 2], contextWindow=number + 1))
+            kortex.reload(config((new, old)[number % 2], contextWindow=number + 1_000))
     finally:
         stop.set()
         for client in clients:

@@ -165,7 +165,8 @@ def shared_border(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Border]:
 def _config(a: FakeProvider, b: FakeProvider, c: FakeProvider, key_file: Path) -> dict[str, Any]:
     quick = {"retries": {"backoff": "10ms"}}
     return {
-        "gateway": {"logLevel": "debug"},
+        # Each test wants its providers asked, whatever the one before did to them.
+        "gateway": {"logLevel": "debug", "circuitBreaker": {"enabled": False}},
         "backends": {
             "a": {
                 "provider": "openai",
@@ -331,6 +332,8 @@ OF_THE_PROVIDER = {
     "x-kortex-model": "evil",
     "x-kortex-attempts": "77",
     "x-kortex-trail": "evil=reset;;1",
+    "x-kortex-usage": "input=0, output=0, evil",
+    "x-kortex-cost": "0 EVIL",
     "x-kortex-anything": "evil",
     "x-envoy-overloaded": "true",
     "x-envoy-ratelimited": "true",
@@ -367,8 +370,9 @@ def test_provider_cannot_steer_or_leak_by_headers(border: Border, names: list[st
     assert reply.status_code == 200
     assert border.asked() == ["a"]
     of_answers = {"x-kortex-upstream-request-id", "openai-processing-ms", "openai-version"}
-    assert reply.headers.keys() == SHOWN | of_answers | {"transfer-encoding" if stream else "content-length"}
-    assert "evil" not in str(reply.headers)
+    of_mode = {"transfer-encoding"} if stream else {"content-length", "x-kortex-usage"}
+    assert reply.headers.keys() == SHOWN | of_answers | of_mode
+    assert "evil" not in str(reply.headers).lower()
     assert reply.headers["server"] == "kortex"
     assert reply.headers["x-kortex-attempts"] == "1"
 
@@ -381,7 +385,7 @@ def test_provider_cannot_steer_or_leak_by_headers_of_an_error(border: Border, *,
     assert reply.status_code == 400
     assert border.asked() == ["a"]
     assert reply.headers.keys() == SHOWN | {"content-length"}
-    assert "evil" not in f"{reply.headers}{reply.text}"
+    assert "evil" not in f"{reply.headers}{reply.text}".lower()
 
 
 # The one thing that is heeded: an Envoy in front of the provider says that asking again at once is of no use.

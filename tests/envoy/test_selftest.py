@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -231,32 +232,39 @@ def test_what_cannot_be_run_is_told(tmp_path: Path) -> None:
     assert broken.stdout == ""
 
 
-def test_it_does_not_take_for_ever(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A TMPDIR that leaves room for the names of sockets, as that of pytest does not on every machine."""
+    with tempfile.TemporaryDirectory(prefix="selftest-") as path:
+        yield Path(path)
+
+
+def test_it_does_not_take_for_ever(short_path: Path) -> None:
     """Given too little time it says so, and leaves no process and no file behind."""
-    ran = selftest(tmp_path, CONFIG, "--within", "3", env={"TMPDIR": str(tmp_path)})
+    ran = selftest(short_path, CONFIG, "--within", "3", env={"TMPDIR": str(short_path)})
     assert ran.code == 1
     assert "was not through after 3 s" in ran.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["kortex.yaml"]
-    assert [command for command in commands() if str(tmp_path).encode() in command] == []
+    assert [path.name for path in short_path.iterdir()] == ["kortex.yaml"]
+    assert [command for command in commands() if str(short_path).encode() in command] == []
 
 
-def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
+def test_a_signal_ends_it_in_order(short_path: Path) -> None:
     """As of a CI job that is cancelled: with the signal's exit code, and nothing left behind."""
-    file = tmp_path / "kortex.yaml"
+    file = short_path / "kortex.yaml"
     file.write_text(CONFIG.format(trap="http://127.0.0.1:9"), encoding="utf-8")
     command = [sys.executable, "-m", "extproc.cli.main", "selftest", "--config", str(file)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(short_path)}
     ) as running:
-        while not list(tmp_path.glob("kortex-*/envoy.json")):
+        while not list(short_path.glob("kortex-*/envoy.json")):
             assert running.poll() is None
             time.sleep(0.05)
         running.terminate()
         stdout, _ = running.communicate(timeout=60)
     assert running.returncode == 128 + signal.SIGTERM
     assert stdout == b""
-    assert [path.name for path in tmp_path.iterdir()] == ["kortex.yaml"]
-    assert [command for command in commands() if str(tmp_path).encode() in command] == []
+    assert [path.name for path in short_path.iterdir()] == ["kortex.yaml"]
+    assert [command for command in commands() if str(short_path).encode() in command] == []
 
 
 def commands() -> Iterator[bytes]:

@@ -26,7 +26,13 @@ def validator() -> Draft202012Validator:
 
 
 # The client's own mistakes, which the provider is left to judge.
-WRONG = {"content_of_a_wrong_type", "role_unknown", "tool_without_a_name", "tool_with_a_name_too_long"}
+WRONG = {
+    "content_of_a_wrong_type",
+    "role_unknown",
+    "tool_calls_of_a_wrong_type",
+    "tool_without_a_name",
+    "tool_with_a_name_too_long",
+}
 
 
 def bodies() -> list[Any]:

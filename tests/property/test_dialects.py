@@ -21,7 +21,7 @@ from tests.golden.dialects import DIALECTS, Dialect, cases, replies
 
 REQUESTS = [json.loads((case / "client.request.json").read_bytes()) for case in cases()]
 CALL = Call(operation=Operation.CHAT, model="asked", body=b"{}", stream=True, include_usage=True)
-ODD: list[Any] = [None, True, 0, -1, 1.5, "", "x", [], [None], ["x"], {}, {"x": 1}, [[]], [{}]]
+ODD: list[Any] = [None, True, 0, -1, 2**64, 1.5, "", "x", [], [None], ["x"], {}, {"x": 1}, [[]], [{}]]
 
 
 def damaged(data: st.DataObject, document: Any) -> Any:
@@ -43,12 +43,20 @@ def damaged(data: st.DataObject, document: Any) -> Any:
     return document
 
 
+def is_object(text: bytes) -> bool:
+    """Some events have been recorded broken, and some are no JSON at all."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 @settings(max_examples=100)
 @given(data=st.data())
 def test_request_of_any_shape_is_encoded_or_refused(dialect: Dialect, data: st.DataObject) -> None:
     """Never a crash, which would be the gateway's fault where the client is to blame."""
-    body = orjson.dumps(damaged(data, data.draw(st.sampled_from(REQUESTS))))
+    body = json.dumps(damaged(data, data.draw(st.sampled_from(REQUESTS)))).encode()
     model = data.draw(st.sampled_from((dialect.model, *dialect.others)))
     try:
         request = dialect.translator.encode(parse_call(Operation.CHAT, body), model)
@@ -85,7 +93,7 @@ def test_stream_of_any_shape_is_decoded_or_refused(dialect: Dialect, data: st.Da
     with contextlib.suppress(UpstreamError):
         for index, event in enumerate(events):
             shown = event
-            if index == place and event.data[:1] == b"{":
+            if index == place and is_object(event.data):
                 changed = json.dumps(damaged(data, json.loads(event.data))).encode()
                 shown = replace(event, data=changed)
             assert stream.event(shown)[-2:] in {b"", b"\n\n"}
@@ -93,7 +101,7 @@ def test_stream_of_any_shape_is_decoded_or_refused(dialect: Dialect, data: st.Da
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-@given(body=st.binary(max_size=60) | st.sampled_from(ODD).map(orjson.dumps), status=st.integers(400, 599))
+@given(body=st.binary(max_size=60) | st.sampled_from(ODD).map(json.dumps).map(str.encode), status=st.integers(400, 599))
 def test_error_of_any_shape_is_understood(dialect: Dialect, body: bytes, status: int) -> None:
     """There is always a sentence for the client."""
     reply = UpstreamReply(status=status, headers=Headers(), body=body)

@@ -98,7 +98,8 @@ def _with_results_adjacent(messages: list[Json]) -> Iterator[Json]:
         if index in moved:
             continue
         yield message
-        for call in message.get("tool_calls") or ():
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             place = _result_of(call, messages, index + 1)
             if place is not None and place not in moved:
                 moved.add(place)

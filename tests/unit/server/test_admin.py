@@ -261,6 +261,14 @@ async def test_explain_refuses_what_is_no_request(gateway: Gateway, asked: str, 
     assert words in reply.json()["error"]["message"]
 
 
+async def test_explain_reads_the_body_as_it_was_sent(gateway: Gateway) -> None:
+    """Also a number that not every writer of JSON could write again."""
+    asked = f'{{"body":{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"seed":{2**64}}}}}'
+    async with gateway.client() as client:
+        reply = await client.post("/explain", content=asked)
+    assert reply.status_code == 200, reply.text
+
+
 async def test_explain_is_only_for_posts(gateway: Gateway) -> None:
     """A request has a body."""
     async with gateway.client() as client:
