@@ -165,9 +165,9 @@ class Reply:
         if self.outcome is not None or self._stream is None or not self._released or is_ended(self._last):
             return []
         state = self._stream.state
-        bill = bill_stream(self._attempt, state, complete=False)
+        bill = bill_stream(self._attempt, state, complete=False, answered=True)
         self._conclude(now, status=_OK, bill=bill, final=True)
-        return [Body(data=last_words(self._call, state, self._last, bill), end=True)]
+        return [Body(data=last_words(self._call, self._last, bill), end=True)]
 
     def crash(self, now: float) -> list[Step]:
         """A bug in decoding, whose traceback is in the log: the client gets an error, or the next backend its turn."""

@@ -27,7 +27,7 @@ from tests.envoy.bill_sources import (
     told_by_ledger,
     told_by_reply,
 )
-from tests.envoy.till import SECRET, Till, open_till
+from tests.envoy.till import SECRET, SHORT, Till, open_till
 from tests.fakes import CutAfter, CutAt, Edited, Encoded, Fault, LingerAtEnd, Silence, SlowEvents, Status
 
 CITY: Final = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -304,6 +304,17 @@ def test_client_that_leaves_at_the_end_has_the_bill_of_the_whole_answer(
     till.fakes[model].always = fault
     seen = till.leave(model, stream=True, sent=1, until=b"[DONE]")
     assert assert_all_agree(seen, model) == whole
+    assert seen.line(model)["outcome"] == "answered"
+
+
+@MODELS
+def test_stream_that_its_budget_ends_has_the_bill_that_its_client_is_told(till: Till, model: str) -> None:
+    """It is an answer, with the price of a request; what had been said when it was ended is counted."""
+    till.fakes[model].always = SlowEvents(0.005)
+    seen = till.chat(model, stream=True, text="[words=400]", secret=SHORT)
+    told = assert_all_agree(seen, model, source="estimated")
+    assert told_by_reply(seen, model) is not None
+    assert 5 < told.tokens["output"] < 200
     assert seen.line(model)["outcome"] == "answered"
 
 

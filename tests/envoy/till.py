@@ -24,12 +24,15 @@ from tests.fakes.raw_client import RawClient
 
 CONFIG: Final = """
 gateway: {{retries: {{backoff: 20ms, perBackend: 0}}, circuitBreaker: {{enabled: false}}}}
-keys: [{{name: till, hash: "{hash}", tenant: shop}}]
+keys:
+  - {{name: till, hash: "{hash}", tenant: shop}}
+  - {{name: short, hash: "{short}", tenant: shop}}
 # Far above what is spent; streams that say more than 10 tokens reserve again and again, and give all of it back.
 budgets:
   - {{name: dollars, per: tenant, amount: "1000000", window: total, estimator: &little {{cap: 10}}}}
   - {{name: euros, per: tenant, amount: "1000000", currency: EUR, window: total, estimator: *little}}
   - {{name: tokens, per: tenant, tokens: 1000000000000, window: total, estimator: *little}}
+  - {{name: short, per: [key, model], match: {{key: short}}, tokens: 100, window: total, estimator: *little}}
 ledger: {{url: "sqlite:///{books}/usage.db"}}
 quota: {{url: "sqlite:///{books}/quota.db"}}
 backends:
@@ -68,7 +71,7 @@ routes:
 """
 KEY: Final = "sk-of-the-gateway"
 SECRET: Final = "kx-the-secret-of-the-till"
-HEADERS: Final = {"authorization": f"Bearer {SECRET}"}
+SHORT: Final = "kx-the-secret-of-who-has-little"
 SONNET: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 AWS: Final = {
     "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
@@ -92,20 +95,21 @@ class Till:
         options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         return {"model": model, "messages": [{"role": "user", "content": text}], **options, **fields}
 
-    def chat(self, model: str, *, attempts: int = 1, **fields: Any) -> Seen:
+    def chat(self, model: str, *, attempts: int = 1, secret: str = SECRET, **fields: Any) -> Seen:
         """A client that reads to the end."""
         body = self.body(model, **fields)
         before = self._now()
         try:
-            reply = self.post(body)
+            reply = self.post(body, secret)
         except httpx.RemoteProtocolError:  # a stream that was cut
             return self._seen(before, attempts, None)
         return self._seen(before, attempts, reply)
 
-    def post(self, body: Mapping[str, Any]) -> httpx.Response:
-        """With the one key that there is."""
+    def post(self, body: Mapping[str, Any], secret: str = SECRET) -> httpx.Response:
+        """With one of the keys."""
         url = f"{self.gateway.base_url}/chat/completions"
-        return httpx.post(url, json=body, headers=HEADERS, trust_env=False, timeout=30)
+        headers = {"authorization": f"Bearer {secret}"}
+        return httpx.post(url, json=body, headers=headers, trust_env=False, timeout=30)
 
     def leave(self, model: str, *, sent: int, until: bytes = b"", **fields: Any) -> Seen:
         """A client that goes when the provider is at work, or when it has read ``until``."""
@@ -113,23 +117,19 @@ class Till:
         before = self._now()
         fake = self.fakes[model]
         with RawClient(self.port) as client:
-            client.post("/v1/chat/completions", body, *(f"{name}: {value}" for name, value in HEADERS.items()))
+            client.post("/v1/chat/completions", body, f"authorization: Bearer {SECRET}")
             fake.wait_for(lambda fake: any(request.bytes_sent >= sent for request in fake.requests))
             if until:
                 client.read_until(until)
         return self._seen(before, 1, None)
 
     def counters(self) -> dict[str, int]:
-        """What the budgets' counters hold, when nothing is reserved any more."""
-
-        def settled() -> dict[str, int] | None:
-            if self.rows("quota.db", "SELECT id FROM reservation"):
-                return None
-            rows = self.rows("quota.db", "SELECT counter, used, held FROM spent")
-            assert not [row for row in rows if row["held"]], rows
-            return {str(row["counter"]).split("/")[3]: row["used"] for row in rows} | {"": 0}
-
-        return self.gateway.until(settled, "all is settled")
+        """What the counters of the budgets for all hold, when nothing is reserved any more."""
+        self.gateway.until(lambda: not self.rows("quota.db", "SELECT id FROM reservation"), "all is settled")
+        rows = self.rows("quota.db", "SELECT counter, used, held FROM spent")
+        assert not [row for row in rows if row["held"]], rows
+        counters = {tuple(str(row["counter"]).split("/")[2:4]): row["used"] for row in rows}
+        return {unit: used for (name, unit), used in counters.items() if name != "short"}
 
     def rows(self, file: str, statement: str) -> list[dict[str, Any]]:
         """Of one of the databases, as another program sees them."""
@@ -194,6 +194,7 @@ def open_till(books: Path) -> Iterator[Till]:
             cohere=cohere.base_url,
             own=own.url,
             hash=spell_hash(hash_secret(SECRET)),
+            short=spell_hash(hash_secret(SHORT)),
             books=books,
         )
         fakes = {fake.name: fake for fake in (first, claude, gemini, bedrock, cohere, own)}
