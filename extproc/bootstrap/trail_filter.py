@@ -23,6 +23,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 
 from extproc.bootstrap.processor import ATTEMPTS_NAMESPACE
 from extproc.bootstrap.typed_config import packed
+from extproc.exchange.trail import CLOCKS_DIFFER_MS
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, OUTCOME, TRAIL
 
@@ -32,7 +33,6 @@ TRIED: Final = "tried"
 
 _TIMEOUT: Final = Reason.TIMEOUT.value
 _RESET: Final = Reason.RESET.value
-_CLOCKS_DIFFER_MS: Final = 50
 
 # `tried` holds one table per attempt; the one that is under way has no `milliseconds` yet. `open` is when it began, in
 # milliseconds; the first one began when the request arrived. An attempt that is still under way when Envoy gives up has
@@ -54,7 +54,7 @@ end
 local function close(attempt, milliseconds, headers)
   local limit = tonumber(string.match(headers:get("{ASSIGNMENT}") or "", '"try_ms":(%d+)')) or 0
   attempt["milliseconds"] = milliseconds
-  if milliseconds + {_CLOCKS_DIFFER_MS} < limit then attempt["outcome"] = "{_RESET}" end
+  if milliseconds + {CLOCKS_DIFFER_MS} < limit then attempt["outcome"] = "{_RESET}" end
 end
 
 local function arrived(headers)

@@ -43,8 +43,8 @@ class Allowance:
         self._look_at = 0
 
 
-def last_words(call: Call, state: StreamState, last: bytes, bill: Bill) -> bytes:
+def last_words(call: Call, last: bytes, bill: Bill) -> bytes:
     """The end of an answer that gets no more; ``last`` is the newest event that its client was sent."""
     usage = bill.measured.usage if call.include_usage else None
-    fields = None if usage is None else {**usage_fields(usage), **state.beside_usage(usage)}
+    fields = None if usage is None else {**usage_fields(usage), **bill.beside_usage}
     return end_stream(last, call.operation, fields)

@@ -36,6 +36,11 @@ class Bill:
         told = ((USAGE, f"{counts}, source={self.measured.source.value}"),)
         return told if self.cost is None else (*told, (COST, str(self.cost)))
 
+    @property
+    def beside_usage(self) -> dict[str, Any]:
+        """What a stream's usage chunk says of it."""
+        return _cost_fields(self.cost)
+
 
 NO_BILL: Final = Bill()
 
@@ -47,13 +52,17 @@ def bill_reply(attempt: Attempt, reply: ClientReply) -> Bill:
     return _bill(attempt, reported(reply.usage), reply.model, reply.service_tier, answered=True)
 
 
-def bill_stream(attempt: Attempt, state: StreamState, *, complete: bool) -> Bill:
-    """Of a stream as far as it came; where it came to its end, what its provider told is the whole truth."""
+def bill_stream(attempt: Attempt, state: StreamState, *, complete: bool, answered: bool | None = None) -> Bill:
+    """Of a stream as far as it came; where it came to its end, what its provider told is the whole truth.
+
+    ``answered``: whether it is an answer all the same where it did not, by default not.
+    """
     if complete and state.usage is not None:
         measured = reported(state.usage)
     else:
         measured = _estimated(attempt, state.produced, state.usage)
-    return _bill(attempt, measured, state.model, state.service_tier, answered=complete)
+    answered = complete if answered is None else answered
+    return _bill(attempt, measured, state.model, state.service_tier, answered=answered)
 
 
 def bill_fragment(attempt: Attempt, received: bytes) -> Bill:
@@ -68,10 +77,13 @@ def beside_usage(attempt: Attempt, state: StreamState) -> Callable[[Usage], dict
     """What a stream's usage chunk says besides: ``cost``, a number of all its digits, and ``cost_currency``."""
 
     def fields(usage: Usage) -> dict[str, Any]:
-        found = _cost(attempt, usage, state.model, state.service_tier, answered=True)
-        return {} if found is None else {"cost": orjson.Fragment(found.digits), "cost_currency": found.currency}
+        return _cost_fields(_cost(attempt, usage, state.model, state.service_tier, answered=True))
 
     return fields
+
+
+def _cost_fields(found: Cost | None) -> dict[str, Any]:
+    return {} if found is None else {"cost": orjson.Fragment(found.digits), "cost_currency": found.currency}
 
 
 def _estimated(attempt: Attempt, produced: Produced, partial: Usage | None = None) -> Measured:

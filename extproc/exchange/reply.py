@@ -13,7 +13,7 @@ from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bi
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.own_headers import own_headers
-from extproc.exchange.trail import ANSWERED, write_outcome
+from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS, write_outcome
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import Framer, FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
@@ -165,9 +165,9 @@ class Reply:
         if self.outcome is not None or self._stream is None or not self._released or is_ended(self._last):
             return []
         state = self._stream.state
-        bill = bill_stream(self._attempt, state, complete=False)
+        bill = bill_stream(self._attempt, state, complete=False, answered=True)
         self._conclude(now, status=_OK, bill=bill, final=True)
-        return [Body(data=last_words(self._call, state, self._last, bill), end=True)]
+        return [Body(data=last_words(self._call, self._last, bill), end=True)]
 
     def crash(self, now: float) -> list[Step]:
         """A bug in decoding, whose traceback is in the log: the client gets an error, or the next backend its turn."""
@@ -189,11 +189,14 @@ class Reply:
         """
         if self.outcome is not None:
             return
+        if self._stream is not None and self._is_told:
+            self._finish(self._stream, b"", now)
+            return
         bill = self._unfinished() if sent else NO_BILL
         elapsed_ms = (now - self._attempt.started) * 1_000
         if self._released:
             self._conclude(now, status=_OK, verdict=judge_reason(Reason.INTERRUPTED), final=True, bill=bill)
-        elif elapsed_ms >= self._attempt.assignment.try_ms:
+        elif elapsed_ms + CLOCKS_DIFFER_MS >= self._attempt.assignment.try_ms:
             self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last, bill=bill)
         elif self.has_headers:
             # The provider cut its reply short, and the edge asks the next backend; or the client left just then.
@@ -201,6 +204,11 @@ class Reply:
             self._conclude(now, status=None, verdict=verdict, final=self._attempt.last, bill=bill)
         else:
             self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True, bill=bill)
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether the client has the whole answer, its end and its bill: what follows changes none of them."""
+        return self.streaming and self._stream is not None and self._stream.state.complete
 
     def _unfinished(self) -> Bill:
         """Of an attempt that breaks off here. A provider that has answered with a failure has not been at work."""
@@ -312,6 +320,8 @@ class Reply:
         return [*steps, Body(data=b"", end=True)]
 
     def _fail(self, error: UpstreamError, now: float, *, reason: Reason | None = None) -> list[Step]:
+        if self._stream is not None and self._is_told:
+            return self._finish(self._stream, b"", now)
         verdict = judge(error) if reason is None else judge_reason(reason)
         error = redact(error, verdict, self._attempt.target)
         if self._released:

@@ -13,6 +13,8 @@ from typing import Final
 
 from extproc.openai.error_body import AttemptSummary
 
+CLOCKS_DIFFER_MS: Final = 50
+"""The edge times an attempt by a clock of its own, which it starts a little sooner than the attempt hears of itself."""
 ANSWERED: Final = "answered"
 _ENTRY: Final = re.compile(r"([A-Za-z0-9._-]+)=([a-z_]+);(\d*);(\d+)")
 

@@ -13,6 +13,7 @@ from tests.fakes.faults.broken_body import (
     GarbleAfter,
     HeadersThenSilence,
     KeepAliveComments,
+    LingerAtEnd,
     SlowEvents,
     StallAfter,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "GarbleAfter",
     "HeadersThenSilence",
     "KeepAliveComments",
+    "LingerAtEnd",
     "NotHttp",
     "RateLimited",
     "ResetBeforeHeaders",

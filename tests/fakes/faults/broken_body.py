@@ -35,6 +35,16 @@ class StallAfter(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class LingerAtEnd(Fault):
+    """Sends everything, but the end of a chunked body only after ``seconds`` or never (None)."""
+
+    seconds: float | None = None
+
+    def apply(self, reply: Reply) -> Reply:
+        return replace(reply, body=(*reply.body, silence(self.seconds)))
+
+
+@dataclass(frozen=True, slots=True)
 class GarbleAfter(Fault):
     """Sends ``events`` events, then a line that is no JSON, then the rest as if nothing had happened."""
 

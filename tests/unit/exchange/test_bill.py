@@ -127,6 +127,28 @@ def test_stream_that_breaks_after_its_usage_keeps_what_was_told(begin: StartAtte
     assert ended(reply).usage_source is UsageSource.ESTIMATED
 
 
+@pytest.mark.parametrize(
+    "happens",
+    [
+        pytest.param(lambda reply: reply.abandon(101.5), id="client-left"),
+        pytest.param(lambda reply: reply.crash(101.5), id="broken"),
+        pytest.param(lambda reply: reply.expire(Reason.IDLE, 103.0), id="lingers"),
+        pytest.param(lambda reply: reply.body(b"\n\xff: no event", end=True, now=102.0), id="noise"),
+    ],
+)
+def test_bill_that_the_client_has_is_not_changed_by_what_follows(
+    begin: StartAttempt, happens: Callable[[Reply], list[Body] | None]
+) -> None:
+    """It has read ``[DONE]``: nothing is estimated any more, and no error is told."""
+    reply = Reply(begin(stream=True))
+    reply.headers(head(kind=STREAM), end=False, now=101.0)
+    reply.body(event(finish="stop", usage=USAGE_OBJECT) + b"data: [DONE]\n\n", end=False, now=101.0)
+    for step in happens(reply) or ():
+        assert (step.data, step.end) == (b"", True)
+    assert (ended(reply).reason, ended(reply).final) == (None, True)
+    assert ended(reply).usage_source is UsageSource.REPORTED
+
+
 @pytest.mark.parametrize("operation", [Operation.CHAT, Operation.EMBEDDINGS])
 def test_cut_answer_is_counted_by_what_came(begin: StartAttempt, operation: Operation) -> None:
     """Vectors are no tokens."""

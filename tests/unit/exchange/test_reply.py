@@ -351,6 +351,7 @@ def test_streamed_call_answered_whole_is_garbled(start: StartAttempt) -> None:
     [
         pytest.param(101.0, 1, Reason.CLIENT_GONE, True, id="client-left"),
         pytest.param(102.5, 1, Reason.TIMEOUT, False, id="no-first-token"),
+        pytest.param(101.98, 1, Reason.TIMEOUT, False, id="no-first-token-by-the-clock-of-the-edge"),
         pytest.param(102.5, 2, Reason.TIMEOUT, True, id="no-first-token-from-the-last"),
     ],
 )
