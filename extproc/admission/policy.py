@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from extproc.admission.charge import Line, Rate, Unit, Window
 from extproc.admission.demand import Demand, billionths
@@ -82,8 +82,7 @@ class BudgetPolicy:
 Policy = LimitPolicy | BudgetPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A line, and on whose behalf."""
 
     policy: Policy

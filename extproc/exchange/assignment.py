@@ -17,6 +17,7 @@ from extproc.openai.call import Call, Operation
 from extproc.openai.stretched import stretch
 
 _PLAIN: Final = " ,;:.()[]_-"
+_UNITS: Final = {unit.value: unit for unit in Unit}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ class Assignment:
         return ((DECISION, self.decision or ""), (DECISION_REASON, quote(reason, safe=_PLAIN)))
 
     def to_header(self) -> bytes:
-        """Compact JSON; control characters cannot occur in it."""
-        return orjson.dumps(self)
+        """Compact JSON, named tuples without their names; control characters cannot occur in it."""
+        return orjson.dumps(self, default=tuple)
 
     def call(self, body: bytes) -> Call:
         """The client's request, as arrival understood it; made cheaper where a budget runs low."""
@@ -112,11 +113,15 @@ def read_assignment(header: str | None) -> Assignment:
         caller = fields["caller"]
         fields["caller"] = Caller(**caller | {"tags": tuple(caller["tags"])})
         reservation = fields["reservation"]
-        reservation["held"] = tuple(Held(**held | {"unit": Unit(held["unit"])}) for held in reservation["held"])
+        reservation["held"] = tuple(_held(*held) for held in reservation["held"])
         reservation["headers"] = tuple(map(tuple, reservation["headers"]))
-        reservation["growths"] = tuple(Growth(**growth) for growth in reservation["growths"])
+        reservation["growths"] = tuple(Growth(*growth) for growth in reservation["growths"])
         fields["reservation"] = Reservation(**reservation)
         return Assignment(**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         message = "A provider listener was reached without passing the edge listener."
         raise InternalError(message) from None
+
+
+def _held(counter: str, unit: str, slot: int | None, amount: int, currency: str | None) -> Held:
+    return Held(counter, _UNITS[unit], slot, amount, currency)

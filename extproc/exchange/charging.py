@@ -31,6 +31,11 @@ class Charge:
     demand: Demand
     stream: bool = False
 
+    @property
+    def counted(self) -> int | None:
+        """The prompt's tokens; None where no policy wants to know them."""
+        return None if self.demand is _NOTHING else self.demand.input
+
     def draw(self, now: float) -> tuple[Drawn, ...]:
         """``now`` is Unix seconds."""
         return draw(self.policies, self.subject, self.demand, now)
