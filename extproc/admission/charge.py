@@ -105,13 +105,15 @@ class Settlement(NamedTuple):
 def held_lines(lines: Sequence[Line], reserved: Reserved) -> tuple[Held, ...]:
     """The lines that were taken."""
     return tuple(
-        Held(
-            counter=line.counter,
-            unit=line.unit,
-            slot=line.measure.slot if isinstance(line.measure, Window) else None,
-            amount=line.amount,
-            currency=line.currency,
-        )
-        for line, level in zip(lines, reserved.levels, strict=True)
-        if level.taken
+        [
+            Held(
+                line.counter,
+                line.unit,
+                line.measure.slot if isinstance(line.measure, Window) else None,
+                line.amount,
+                line.currency,
+            )
+            for line, level in zip(lines, reserved.levels, strict=True)
+            if level.taken
+        ]
     )

@@ -75,11 +75,13 @@ class Planned:
     assignment: Assignment
     charge: Charge | None
     """What has to be reserved first; None where nothing counts the call."""
+    reservation: Reservation | None = None
+    """What was reserved."""
 
     @property
     def set_headers(self) -> tuple[tuple[str, bytes], ...]:
         """Written when all is known, so once."""
-        return _request_headers(self.assignment, self.route)
+        return _request_headers(self.assignment, self.route, self.reservation)
 
 
 def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) -> Answer | Key:
@@ -240,7 +242,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
 
 def holding(planned: Planned, reservation: Reservation) -> Planned:
     """The same, with what was reserved for it: attempts settle that, and their replies have its headers."""
-    return replace(planned, assignment=replace(planned.assignment, reservation=reservation))
+    return replace(planned, reservation=reservation)
 
 
 def _chosen(asked: str, snapshot: Snapshot, key: Key, brownout: Brownout | None) -> tuple[CompiledRoute, str]:
@@ -272,7 +274,9 @@ def may_explain(caller: Caller, gateway: Gateway) -> bool:
 _SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
 
 
-def _request_headers(assignment: Assignment, route: CompiledRoute) -> tuple[tuple[str, bytes], ...]:
+def _request_headers(
+    assignment: Assignment, route: CompiledRoute, reservation: Reservation | None
+) -> tuple[tuple[str, bytes], ...]:
     """Envoy's per-request knobs, always all three: a client's own must be overwritten.
 
     A router timeout of 0 is no timeout. For a stream it would cut what has begun without a word, so it comes late.
@@ -280,7 +284,7 @@ def _request_headers(assignment: Assignment, route: CompiledRoute) -> tuple[tupl
     grace = _STREAM_GRACE_MS if assignment.stream else 0
     total = 0 if route.total_ms is None else route.total_ms + grace
     return (
-        (ASSIGNMENT, assignment.to_header()),
+        (ASSIGNMENT, assignment.to_header(reservation)),
         (ENVOY_MAX_RETRIES, b"%d" % (len(assignment.plan) - 1)),
         (ENVOY_PER_TRY_TIMEOUT_MS, b"%d" % assignment.try_ms),
         (ENVOY_TIMEOUT_MS, b"%d" % total),
