@@ -1,10 +1,14 @@
-"""What one request takes from limits and budgets, line by line, as the stores count it."""
+"""What one request takes from limits and budgets, line by line, as the stores count it.
+
+Some twenty of these are made for every request: named tuples, which take half the time that frozen dataclasses do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Unit(StrEnum):
@@ -28,8 +32,7 @@ class Rate:
     per_second: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(NamedTuple):
     """A sum that may not pass ``limit``: of what was used and is held in the slots from ``first`` on.
 
     What a request takes now, it takes in ``slot``, which counts until ``until``. ``ends`` is when the sum can next
@@ -43,8 +46,7 @@ class Window:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """``amount`` to take from ``counter``. One that is not ``enforced`` refuses nothing, and takes what there is."""
 
     counter: str
@@ -55,8 +57,7 @@ class Line:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class Level(NamedTuple):
     """What a line came to: ``free`` is left of it now, ``wait`` how many seconds until its amount would have fitted.
 
     ``wait`` is 0 where it was taken or would have been, and None where waiting does not help.
@@ -67,16 +68,14 @@ class Level:
     wait: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reserved:
+class Reserved(NamedTuple):
     """Every line's level, in order. Not ``granted``: nothing at all was taken."""
 
     granted: bool
     levels: tuple[Level, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(NamedTuple):
     """A line that was taken, for settling it. ``slot`` is None for a rate."""
 
     counter: str
@@ -86,8 +85,7 @@ class Held:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(NamedTuple):
     """What becomes of a line: ``held`` is given back, ``used`` is booked."""
 
     counter: str
@@ -96,8 +94,7 @@ class Settled:
     used: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What becomes of a reservation. Until one ``closes`` it, more can follow: every attempt books its own."""
 
     reservation: str
@@ -108,13 +105,15 @@ class Settlement:
 def held_lines(lines: Sequence[Line], reserved: Reserved) -> tuple[Held, ...]:
     """The lines that were taken."""
     return tuple(
-        Held(
-            counter=line.counter,
-            unit=line.unit,
-            slot=line.measure.slot if isinstance(line.measure, Window) else None,
-            amount=line.amount,
-            currency=line.currency,
-        )
-        for line, level in zip(lines, reserved.levels, strict=True)
-        if level.taken
+        [
+            Held(
+                line.counter,
+                line.unit,
+                line.measure.slot if isinstance(line.measure, Window) else None,
+                line.amount,
+                line.currency,
+            )
+            for line, level in zip(lines, reserved.levels, strict=True)
+            if level.taken
+        ]
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from extproc.config.limits import Estimator
-from extproc.metering.cost import cost
+from extproc.metering.cost import text_cost
 from extproc.metering.rates import Price
-from extproc.openai.usage import Usage
 
 _NANO: Final = 9
 
@@ -36,11 +34,9 @@ class Demand:
 
     def money(self, output: int, currency: str) -> int:
         """Billionths of the currency: at the dearest backend, so that failing over to it is paid for, too."""
-        usage = Usage(input=self.input, output=output)
-        return max((billionths(cost(usage, price).amount) for price in self._in(currency)), default=0)
-
-    def _in(self, currency: str) -> Iterable[Price]:
-        return {price for price in self.prices if price is not None and price.currency == currency}
+        # By identity: hashing a price takes longer than reckoning with it.
+        known = {id(price): price for price in self.prices if price is not None and price.currency == currency}
+        return max((billionths(text_cost(self.input, output, price)) for price in known.values()), default=0)
 
 
 def billionths(amount: Decimal) -> int:

@@ -17,6 +17,7 @@ from extproc.headers import LIMIT
 
 _LONGEST_WAIT: Final = 366 * 86_400
 _FULL: Final = 100
+_COUNTED_AT_A_RATE: Final = (Unit.REQUESTS.value, Unit.TOKENS.value)
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -57,28 +58,29 @@ def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
 
     https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
-    tightest: dict[Unit, tuple[Rate, Level]] = {}
+    tightest: dict[str, tuple[Rate, Level]] = {}
     for one, level in zip(drawn, reserved.levels, strict=True):
-        if one.line.enforced and isinstance(one.line.measure, Rate):
-            known = tightest.get(one.line.unit)
-            if known is None or level.free / one.line.measure.capacity < known[1].free / known[0].capacity:
-                tightest[one.line.unit] = (one.line.measure, level)
-    return tuple(
-        (f"x-ratelimit-{name}-{unit}", value)
-        for unit, (rate, level) in tightest.items()
-        for name, value in (
-            ("limit", str(rate.capacity)),
-            ("remaining", str(max(0, level.free))),
-            ("reset", spell_seconds(max(0.0, (rate.capacity - level.free) / rate.per_second))),
+        line = one.line
+        if line.enforced and isinstance(line.measure, Rate):
+            unit = _COUNTED_AT_A_RATE[0] if line.unit is Unit.REQUESTS else _COUNTED_AT_A_RATE[1]
+            known = tightest.get(unit)
+            if known is None or level.free / line.measure.capacity < known[1].free / known[0].capacity:
+                tightest[unit] = (line.measure, level)
+    headers: list[tuple[str, str]] = []
+    for unit, (rate, level) in tightest.items():
+        headers += (
+            (f"x-ratelimit-limit-{unit}", str(rate.capacity)),
+            (f"x-ratelimit-remaining-{unit}", str(max(0, level.free))),
+            (f"x-ratelimit-reset-{unit}", spell_seconds(max(0.0, (rate.capacity - level.free) / rate.per_second))),
         )
-    )
+    return tuple(headers)
 
 
 def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
     """The highest threshold of each budget that is reached; whoever is told first is not this function's to know."""
     for one, level in zip(drawn, reserved.levels, strict=True):
         policy, measure = one.policy, one.line.measure
-        if isinstance(policy, BudgetPolicy) and isinstance(measure, Window):
+        if isinstance(policy, BudgetPolicy) and policy.thresholds and isinstance(measure, Window):
             used = _percent(measure, level, refused=level.wait != 0)
             for threshold in policy.thresholds:
                 if used >= threshold:
@@ -97,6 +99,7 @@ def brownout(drawn: Sequence[Drawn], reserved: Reserved) -> tuple[str, Tier] | N
     found = [
         (policy.name, tier)
         for policy, measure, level in _budgets(drawn, reserved)
+        if policy.tiers
         for tier in policy.tiers
         if _percent(measure, level, refused=False) >= tier.at
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from extproc.admission.charge import Line, Rate, Unit, Window
 from extproc.admission.demand import Demand, billionths
@@ -34,18 +35,23 @@ class LimitPolicy:
 
     def lines(self, subject: Subject, demand: Demand, now: float) -> Iterator[Line]:
         """What the call takes."""
-        counter = self.scope.counter(subject)
+        requests, tokens, concurrent = _names(self.counter, self.scope.counter(subject))
         if self.requests is not None:
-            yield self._line(Unit.REQUESTS, counter, 1, self.requests)
+            yield Line(requests, Unit.REQUESTS, 1, self.requests, self.enforced)
         if self.tokens is not None:
-            yield self._line(Unit.TOKENS, counter, demand.input + demand.output(_AT_ONCE), self.tokens)
+            yield Line(tokens, Unit.TOKENS, demand.input + demand.output(_AT_ONCE), self.tokens, self.enforced)
         if self.concurrent is not None:
             window = Window(limit=self.concurrent, slot=0, first=0, ends=None, until=now + _LONGEST_REQUEST)
-            yield self._line(Unit.CONCURRENT, counter, 1, window)
+            yield Line(concurrent, Unit.CONCURRENT, 1, window, self.enforced)
 
-    def _line(self, unit: Unit, counter: str, amount: int, measure: Rate | Window) -> Line:
-        name = f"{self.counter}/{unit}/{counter}"
-        return Line(counter=name, unit=unit, amount=amount, measure=measure, enforced=self.enforced)
+
+@lru_cache(maxsize=4_096)
+def _names(policy: str, counter: str) -> tuple[str, str, str]:
+    return (
+        f"{policy}/{Unit.REQUESTS}/{counter}",
+        f"{policy}/{Unit.TOKENS}/{counter}",
+        f"{policy}/{Unit.CONCURRENT}/{counter}",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +88,7 @@ class BudgetPolicy:
 Policy = LimitPolicy | BudgetPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A line, and on whose behalf."""
 
     policy: Policy
@@ -97,7 +102,7 @@ def applying(policies: Sequence[Policy], subject: Subject) -> tuple[Policy, ...]
 
 def draw(policies: Sequence[Policy], subject: Subject, demand: Demand, now: float) -> tuple[Drawn, ...]:
     """What the call takes from each; ``now`` is Unix seconds on the store's clock."""
-    return tuple(Drawn(policy=policy, line=line) for policy in policies for line in policy.lines(subject, demand, now))
+    return tuple([Drawn(policy, line) for policy in policies for line in policy.lines(subject, demand, now)])
 
 
 def compile_limit(limit: Limit, *, owner: str = "") -> LimitPolicy:

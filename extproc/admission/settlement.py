@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from extproc.admission.charge import Held, Line, Settled, Settlement, Unit, Window
 from extproc.admission.demand import billionths
 from extproc.metering.rates import Price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class Growth(NamedTuple):
     """A budget's counter, for a stream that says more than was expected."""
 
     counter: str

@@ -68,7 +68,6 @@ class Planned:
 
     targets: tuple[str, ...]
     backends: tuple[str, ...]
-    set_headers: tuple[tuple[str, bytes], ...]
     remove_headers: tuple[str, ...]
     route: CompiledRoute
     call: Call
@@ -77,6 +76,13 @@ class Planned:
     assignment: Assignment
     charge: Charge | None
     """What has to be reserved first; None where nothing counts the call."""
+    reservation: Reservation | None = None
+    """What was reserved."""
+
+    @property
+    def set_headers(self) -> tuple[tuple[str, bytes], ...]:
+        """Written when all is known, so once."""
+        return _request_headers(self.assignment, self.route, self.reservation)
 
 
 def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) -> Answer | Key:
@@ -183,6 +189,16 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
     route, facts, decision = weighed.route, weighed.facts, weighed.decision
     call = facts.call
     arrived_ms = int(facts.arrived * 1_000)
+    targets = [(target, target.model(facts.upstream_model)) for target in decision.targets]
+    charge = charge_for(
+        (*snapshot.policies, *weighed.key.policies),
+        Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers),
+        call,
+        facts.fields,
+        targets=targets,
+        now=facts.arrived,
+    )
+    counted = None if charge is None else charge.counted
     assignment = Assignment(
         operation=call.operation,
         asked=call.model,
@@ -208,21 +224,12 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         exchange=exchange,
         max_output=None if weighed.brownout is None else weighed.brownout.tier.max_tokens,
         less_reasoning=weighed.brownout is not None and weighed.brownout.tier.no_reasoning,
-        input_tokens=rough_input(facts.fields, call.operation, decision.targets[0].model(facts.upstream_model)),
+        input_tokens=rough_input(facts.fields, call.operation, targets[0][1]) if counted is None else counted,
         base64=call.base64,
     )
-    charge = charge_for(
-        (*snapshot.policies, *weighed.key.policies),
-        Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers),
-        call,
-        facts.fields,
-        targets=[(target, target.model(facts.upstream_model)) for target in decision.targets],
-        now=facts.arrived,
-    )
     return Planned(
-        targets=tuple(target.name for target in decision.targets),
+        targets=tuple(target.name for target, _ in targets),
         backends=assignment.plan,
-        set_headers=_request_headers(assignment, route),
         remove_headers=tuple(
             name for name in headers if name.startswith(INTERNAL_PREFIXES) and name not in _SET_BY_ARRIVAL
         ),
@@ -237,8 +244,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
 
 def holding(planned: Planned, reservation: Reservation) -> Planned:
     """The same, with what was reserved for it: attempts settle that, and their replies have its headers."""
-    assignment = replace(planned.assignment, reservation=reservation)
-    return replace(planned, assignment=assignment, set_headers=_request_headers(assignment, planned.route))
+    return replace(planned, reservation=reservation)
 
 
 def _chosen(asked: str, snapshot: Snapshot, key: Key, brownout: Brownout | None) -> tuple[CompiledRoute, str]:
@@ -270,7 +276,9 @@ def may_explain(caller: Caller, gateway: Gateway) -> bool:
 _SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
 
 
-def _request_headers(assignment: Assignment, route: CompiledRoute) -> tuple[tuple[str, bytes], ...]:
+def _request_headers(
+    assignment: Assignment, route: CompiledRoute, reservation: Reservation | None
+) -> tuple[tuple[str, bytes], ...]:
     """Envoy's per-request knobs, always all three: a client's own must be overwritten.
 
     A router timeout of 0 is no timeout. For a stream it would cut what has begun without a word, so it comes late.
@@ -278,7 +286,7 @@ def _request_headers(assignment: Assignment, route: CompiledRoute) -> tuple[tupl
     grace = _STREAM_GRACE_MS if assignment.stream else 0
     total = 0 if route.total_ms is None else route.total_ms + grace
     return (
-        (ASSIGNMENT, assignment.to_header()),
+        (ASSIGNMENT, assignment.to_header(reservation)),
         (ENVOY_MAX_RETRIES, b"%d" % (len(assignment.plan) - 1)),
         (ENVOY_PER_TRY_TIMEOUT_MS, b"%d" % assignment.try_ms),
         (ENVOY_TIMEOUT_MS, b"%d" % total),

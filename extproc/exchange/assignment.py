@@ -17,6 +17,7 @@ from extproc.openai.call import Call, Operation
 from extproc.openai.stretched import stretch
 
 _PLAIN: Final = " ,;:.()[]_-"
+_UNITS: Final = {unit.value: unit for unit in Unit}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,12 @@ class Assignment:
         reason = f"{self.rule or 'default'}: {self.reason}"
         return ((DECISION, self.decision or ""), (DECISION_REASON, quote(reason, safe=_PLAIN)))
 
-    def to_header(self) -> bytes:
-        """Compact JSON; control characters cannot occur in it."""
-        return orjson.dumps(self)
+    def to_header(self, reservation: Reservation | None = None) -> bytes:
+        """Compact JSON, named tuples without their names; control characters cannot occur in it.
+
+        A ``reservation`` that was made after everything else stands beside it, and is read in place of its own.
+        """
+        return orjson.dumps((self, reservation), default=tuple)
 
     def call(self, body: bytes) -> Call:
         """The client's request, as arrival understood it; made cheaper where a budget runs low."""
@@ -107,18 +111,33 @@ class Assignment:
 def read_assignment(header: str | None) -> Assignment:
     """The inverse of ``to_header``. Raises InternalError: the request did not come through the edge listener."""
     try:
-        fields = orjson.loads(header or "")
+        fields, reservation = orjson.loads(header or "")
         fields["operation"] = Operation(fields["operation"])
         fields["plan"] = tuple(fields["plan"])
         fields["experiments"] = tuple(fields["experiments"])
         caller = fields["caller"]
         fields["caller"] = Caller(**caller | {"tags": tuple(caller["tags"])})
-        reservation = fields["reservation"]
-        reservation["held"] = tuple(Held(**held | {"unit": Unit(held["unit"])}) for held in reservation["held"])
-        reservation["headers"] = tuple(map(tuple, reservation["headers"]))
-        reservation["growths"] = tuple(Growth(**growth) for growth in reservation["growths"])
-        fields["reservation"] = Reservation(**reservation)
+        fields["reservation"] = _reservation(**(reservation or fields["reservation"]))
         return Assignment(**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         message = "A provider listener was reached without passing the edge listener."
         raise InternalError(message) from None
+
+
+def _reservation(
+    *,
+    id: str,  # noqa: A002 - by the field's name
+    held: list[tuple[str, str, int | None, int, str | None]],
+    headers: list[list[str]],
+    output: int | None,
+    growths: list[tuple[str, str | None, int, int, int, float | None, float | None]],
+) -> Reservation:
+    return Reservation(
+        id=id,
+        held=tuple(
+            [Held(counter, _UNITS[unit], slot, amount, currency) for counter, unit, slot, amount, currency in held]
+        ),
+        headers=tuple([(name, value) for name, value in headers]),
+        output=output,
+        growths=tuple([Growth(*growth) for growth in growths]),
+    )

@@ -31,6 +31,11 @@ class Charge:
     demand: Demand
     stream: bool = False
 
+    @property
+    def counted(self) -> int | None:
+        """The prompt's tokens; None where no policy wants to know them."""
+        return None if self.demand is _NOTHING else self.demand.input
+
     def draw(self, now: float) -> tuple[Drawn, ...]:
         """``now`` is Unix seconds."""
         return draw(self.policies, self.subject, self.demand, now)
@@ -38,15 +43,12 @@ class Charge:
     def reservation(self, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Reservation:
         """What was granted, for the request to carry along."""
         held = held_lines([one.line for one in drawn], reserved)
+        whole = Reservation(id=identity if held else "", held=held, headers=rate_headers(drawn, reserved))
+        if not self.stream:
+            return whole
         grown = [(one.policy, growth_of(one.line)) for one in drawn if isinstance(one.policy, BudgetPolicy)]
         outputs = [self.demand.output(policy.estimator) for policy, _ in grown]
-        return Reservation(
-            id=identity if held else "",
-            held=held,
-            headers=rate_headers(drawn, reserved),
-            output=min(outputs, default=None) if self.stream else None,
-            growths=tuple(growth for _, growth in grown) if self.stream else (),
-        )
+        return replace(whole, output=min(outputs, default=None), growths=tuple(growth for _, growth in grown))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

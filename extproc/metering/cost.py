@@ -39,6 +39,13 @@ def cost(usage: Usage, price: Price, *, answered: bool = True) -> Cost:
     return Cost(amount=amount, currency=price.currency)
 
 
+def text_cost(tokens: int, answer: int, price: Price) -> Decimal:
+    """The same amount for a prompt and an answer of text alone, of which nothing is cached."""
+    read = _EXACT.multiply(Decimal(tokens), price.input.at(tokens))
+    written = _EXACT.multiply(Decimal(answer), price.output.at(tokens))
+    return _EXACT.add(price.request, _EXACT.add(read, written))
+
+
 def _input_parts(usage: Usage, price: Price) -> list[tuple[int, Rate]]:
     """Cached, written and heard tokens are part of the input, so each is taken out of the rest.
 

@@ -35,6 +35,8 @@ class Rate:
 
     def at(self, input_tokens: int) -> Decimal:
         """The price of a token in a call with so many input tokens."""
+        if not self.tiers:
+            return self.base
         return next((price for start, price in reversed(self.tiers) if input_tokens > start), self.base)
 
 

@@ -1,8 +1,13 @@
 """The store without a server: one SQLite file that the workers of a host share, in WAL mode.
 
-A transaction is less than 0.1 ms of work on pages in memory, so that it is done where it is asked for: handing it to a
-thread and back would take longer. What could take long does not happen there: the file is synced by ``tend``, in a
-thread, and when another process has the lock, the event loop goes on and looks again.
+A transaction is less than 0.1 ms of work on pages in memory, so that it is done on the event loop: handing it to a
+thread and back would take longer. Half of that is its beginning and its end, so all that is asked for in one turn of
+the loop shares one, and settlements wait a moment for the next request. What could take long does not happen there:
+the file is synced by ``tend``, in a thread, and when another process has the lock, the event loop goes on and looks
+again.
+
+``synchronous = NORMAL``: a commit is not synced. It outlives the death of every process; those of the last second may
+be lost with the host's power, whole and in order.
 """
 
 from __future__ import annotations
@@ -12,24 +17,23 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 from extproc.admission.charge import Level, Line, Rate, Reserved, Settlement
 from extproc.quota.store import StoreUnavailable
+from extproc.quota.transaction import SharedTransaction
 
 _START_SECONDS: Final = 5.0
-_BUSY: Final = sqlite3.SQLITE_BUSY
-_PATIENCE: Final = 0.25
 _SOON: Final = 0.001
 _GLANCE: Final = 0.000_2
-_LONGEST_GLANCE: Final = 0.005
 _REMEMBERED: Final = 600.0
 """Seconds in which a batch of settlements is known again."""
+_UNHURRIED: Final = 0.002
+"""Seconds that settlements wait for a request to share its transaction; in it they are booked before it is judged."""
 _KEPT_AFTER: Final = 86_400.0
 """Seconds that a window's counters stay after its end: for requests that began in it and are not settled yet."""
 
@@ -70,6 +74,7 @@ class EmbeddedStore:
             _prepared(self._database)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{path}: {error}") from error
+        self._shared = SharedTransaction(self._database, path)
 
     def now(self) -> float:
         """See QuotaStore."""
@@ -77,41 +82,20 @@ class EmbeddedStore:
 
     async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
         """See QuotaStore."""
-        database = await self._begin()
-        with self._committed():
-            now = self._clock()
-            found = [_look(database, line, now) for line in lines]
-            granted = all(one.fits or not line.enforced for one, line in zip(found, lines, strict=True))
-            if granted:
-                _take(database, reservation, list(zip(lines, found, strict=True)), now=now, lasts=lasts)
-        return Reserved(
-            granted=granted,
-            levels=tuple(_level(one, line, granted=granted) for one, line in zip(found, lines, strict=True)),
-        )
+        return await self._shared.do(lambda: self._reserve(reservation, lines, lasts))
 
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         """See QuotaStore."""
-        database = await self._begin()
-        with self._committed():
-            if database.execute(_MARK, (f"batch:{batch}", self._clock() + _REMEMBERED)).rowcount == 1:
-                for settlement in settlements:
-                    self._settle(database, settlement)
+        booked = tuple(settlements)
+        await self._shared.do(lambda: self._book(batch, booked), within=_UNHURRIED)
 
     async def first(self, mark: str, *, until: float | None) -> bool:
         """See QuotaStore."""
-        database = await self._begin()
-        with self._committed():
-            done = database.execute(_MARK, (mark, until))
-        return done.rowcount == 1
+        return await self._shared.do(lambda: self._database.execute(_MARK, (mark, until)).rowcount == 1)
 
     async def tend(self) -> None:
         """Forget what is over, and bring what was written into the file proper."""
-        database = await self._begin()
-        with self._committed():
-            now = self._clock()
-            self._sweep(database, now)
-            for statement in _FORGET:
-                database.execute(statement, (now,))
+        await self._shared.do(self._forget)
         await asyncio.to_thread(self._checkpoint)
 
     async def close(self) -> None:
@@ -122,32 +106,25 @@ class EmbeddedStore:
         with contextlib.closing(_open(self._path)) as database:
             database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
-    async def _begin(self) -> sqlite3.Connection:
-        """Nothing may be awaited until it is committed, so that the one connection has one transaction at a time."""
-        loop = asyncio.get_running_loop()
-        deadline, wait = loop.time() + _PATIENCE, _GLANCE
-        while True:
-            try:
-                self._database.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == _BUSY
-                if not busy or loop.time() > deadline:
-                    raise StoreUnavailable(f"{self._path}: {error}") from error
-            else:
-                return self._database
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, _LONGEST_GLANCE)
+    def _reserve(self, reservation: str, lines: Sequence[Line], lasts: float) -> Reserved:
+        database, now = self._database, self._clock()
+        found = [_look(database, line, now) for line in lines]
+        granted = all(one.fits or not line.enforced for one, line in zip(found, lines, strict=True))
+        if granted:
+            _take(database, reservation, zip(lines, found, strict=True), now=now, lasts=lasts)
+        levels = [_level(one, line, granted=granted) for one, line in zip(found, lines, strict=True)]
+        return Reserved(granted=granted, levels=tuple(levels))
 
-    @contextlib.contextmanager
-    def _committed(self) -> Iterator[None]:
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from error
-        finally:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+    def _book(self, batch: str, settlements: Sequence[Settlement]) -> None:
+        if self._database.execute(_MARK, (f"batch:{batch}", self._clock() + _REMEMBERED)).rowcount == 1:
+            for settlement in settlements:
+                self._settle(self._database, settlement)
+
+    def _forget(self) -> None:
+        now = self._clock()
+        self._sweep(self._database, now)
+        for statement in _FORGET:
+            self._database.execute(statement, (now,))
 
     def _settle(self, database: sqlite3.Connection, settlement: Settlement) -> None:
         holds = True
@@ -169,8 +146,7 @@ class EmbeddedStore:
             database.execute("DELETE FROM reservation WHERE id = ?", (identity,))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A counter before anything is taken from it: ``free`` has the fractions of a rate, ``wait`` is as in Level."""
 
     free: float
@@ -195,7 +171,7 @@ def _look(database: sqlite3.Connection, line: Line, now: float) -> _Found:
 
 
 def _take(
-    database: sqlite3.Connection, reservation: str, found: Sequence[tuple[Line, _Found]], *, now: float, lasts: float
+    database: sqlite3.Connection, reservation: str, found: Iterable[tuple[Line, _Found]], *, now: float, lasts: float
 ) -> None:
     held = []
     for line, one in found:
@@ -220,7 +196,7 @@ def _level(found: _Found, line: Line, *, granted: bool) -> Level:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # Settled here and now: the deadline of a busy file is ours to keep, see _transaction.
+    # The deadline of a busy file is ours to keep, see SharedTransaction.
     database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA wal_autocheckpoint = 0")
     return database

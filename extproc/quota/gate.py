@@ -7,11 +7,11 @@ import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from extproc.admission.charge import Reserved, Settlement, held_lines
+from extproc.admission.charge import Line, Reserved, Settled, Settlement, Window, held_lines
 from extproc.admission.judgement import Passed, brownout, over, passed, refusal
 from extproc.admission.policy import Drawn
 from extproc.admission.settlement import NOTHING_HELD, NOTHING_USED, Reservation, settle_attempt
@@ -88,7 +88,7 @@ class Gate:
         try:
             now = self._store.now()
             drawn = charge.draw(now)
-            reserved = await self._store.reserve(identity, [one.line for one in drawn], lasts=self._lasts)
+            reserved = await self._reserve(identity, [one.line for one in drawn])
         except StoreUnavailable as error:
             return self._uncounted(charge, error)
         if not self._up:
@@ -109,11 +109,20 @@ class Gate:
         identity = secrets.token_hex(12)
         lines = [growth.line(tokens, price) for growth in reservation.growths]
         try:
-            reserved = await self._store.reserve(identity, lines, lasts=self._lasts)
+            reserved = await self._reserve(identity, lines)
         except StoreUnavailable as error:
             self._complain(error)
             return NOTHING_HELD
         return Reservation(id=identity, held=held_lines(lines, reserved)) if reserved.granted else None
+
+    async def _reserve(self, identity: str, lines: Sequence[Line]) -> Reserved:
+        try:
+            return await self._store.reserve(identity, lines, lasts=self._lasts)
+        except asyncio.CancelledError:
+            # Only the store knows whether all was taken or nothing. Where some may have been, it has to expire.
+            if all(line.enforced for line in lines):
+                self.settle(Settlement(reservation=identity, lines=tuple(_returned(lines)), closes=True))
+            raise
 
     def settle(self, settlement: Settlement) -> None:
         """Book it soon: off the request's path, many at once."""
@@ -214,3 +223,9 @@ class Gate:
         if now - self._logged >= _LOG_EVERY:
             self._logged = now
             _LOG.error("limits and budgets cannot be counted: %s", error)
+
+
+def _returned(lines: Sequence[Line]) -> Iterator[Settled]:
+    for line in lines:
+        if isinstance(line.measure, Window):
+            yield Settled(counter=line.counter, slot=line.measure.slot, held=line.amount, used=0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from extproc.metering.cost import cost
+from extproc.metering.cost import cost, text_cost
 from extproc.metering.counting import counter_for
 from extproc.metering.estimate import estimate_input, longer_than, rough_input
 from extproc.metering.image_size import image_size
@@ -144,6 +144,12 @@ def test_cost_is_exact(usage: Usage, price: Price) -> None:
     assert isinstance(exponent, int)
     assert exponent >= -12
     assert cost(usage, price, answered=False).amount + price.request == found.amount
+
+
+@given(tokens=st.integers(0, 10**9), answer=st.integers(0, 10**9), price=PRICES)
+def test_text_costs_the_same_when_nothing_else_is_asked_for(tokens: int, answer: int, price: Price) -> None:
+    """What is held before a call is reckoned as what it is billed afterwards."""
+    assert text_cost(tokens, answer, price) == cost(Usage(input=tokens, output=answer), price).amount
 
 
 @given(one=USAGES, other=USAGES, rate=AMOUNTS)

@@ -121,6 +121,23 @@ async def test_budgets_refuse_and_limits_let_pass_while_nobody_counts(stage: tup
     assert ("down",) in told.said
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_request_that_goes_away_while_it_waits_holds_nothing(
+    stage: tuple[Gate, Fickle, Told], turns: int
+) -> None:
+    """Whether or not it was already granted: nobody will settle it."""
+    gate, _, _ = stage
+    waiting = asyncio.create_task(gate.admit(charge(expected=10)))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+        if waiting.done():
+            gate.give_back(waiting.result().reservation)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await asyncio.sleep(0.1)
+    assert (await gate.admit(charge(expected=10))).reservation.id
+
+
 async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fickle, Told]) -> None:
     """Each is booked once."""
     gate, store, told = stage

@@ -1,0 +1,116 @@
+"""One transaction for all that is asked for in one turn of the event loop: half its cost is its beginning and end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from extproc.quota.store import StoreUnavailable
+
+_BUSY: Final = sqlite3.SQLITE_BUSY
+_PATIENCE: Final = 0.25
+_GLANCE: Final = 0.000_2
+_LONGEST_GLANCE: Final = 0.005
+
+_Answer = TypeVar("_Answer")
+
+
+class _Asked(NamedTuple):
+    work: Callable[[], Any]
+    answer: asyncio.Future[Any]
+    deadline: float
+
+
+class SharedTransaction:
+    """``database`` is left alone by everybody else. When another process has it, the loop goes on and looks again."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        self._database = database
+        self._path = path
+        self._asked: list[_Asked] = []
+        self._next: asyncio.Handle | None = None
+        self._hurried = False
+        self._wait = _GLANCE
+
+    async def do(self, work: Callable[[], _Answer], *, within: float = 0.0) -> _Answer:
+        """What ``work`` returns, once that is committed; in the order of asking.
+
+        ``within`` is how many seconds it may wait for somebody in a hurry. What is cancelled before it begins is not
+        done. Raises StoreUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        asked = _Asked(work, loop.create_future(), loop.time() + within + _PATIENCE)
+        self._asked.append(asked)
+        if self._next is None:
+            self._next = loop.call_later(within, self._begin) if within else loop.call_soon(self._begin)
+            self._hurried = not within
+        elif not within and not self._hurried:
+            self._next.cancel()
+            self._next = loop.call_soon(self._begin)
+            self._hurried = True
+        answer: _Answer = await asked.answer
+        return answer
+
+    def _begin(self) -> None:
+        self._next = None
+        asked = [one for one in self._asked if not one.answer.done()]
+        self._asked = []
+        if not asked:
+            return
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self._look_again(asked, error)
+        else:
+            self._wait = _GLANCE
+            self._work(asked)
+
+    def _look_again(self, asked: Sequence[_Asked], error: sqlite3.Error) -> None:
+        loop = asyncio.get_running_loop()
+        busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == _BUSY
+        for one in asked:
+            if busy and loop.time() <= one.deadline:
+                self._asked.append(one)
+            else:
+                self._fail(one, error)
+        if self._asked:
+            self._next, self._hurried = loop.call_later(self._wait, self._begin), True
+            self._wait = min(self._wait * 2, _LONGEST_GLANCE)
+
+    def _work(self, asked: Sequence[_Asked]) -> None:
+        try:
+            answers = [one.work() for one in asked]
+            self._database.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is told
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            self._work_alone(asked, error)
+            return
+        for one, answer in zip(asked, answers, strict=True):
+            if not one.answer.done():
+                one.answer.set_result(answer)
+
+    def _work_alone(self, asked: Sequence[_Asked], error: Exception) -> None:
+        """What fails for one must not fail for those who only shared its transaction."""
+        if len(asked) == 1:
+            self._fail(asked[0], error)
+            return
+        for one in asked:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as busy:
+                self._fail(one, busy)
+            else:
+                self._work([one])
+
+    def _fail(self, one: _Asked, error: Exception) -> None:
+        if one.answer.done():
+            return
+        if isinstance(error, sqlite3.Error):
+            unavailable = StoreUnavailable(f"{self._path}: {error}")
+            unavailable.__cause__ = error
+            error = unavailable
+        one.answer.set_exception(error)
