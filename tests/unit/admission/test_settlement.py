@@ -17,7 +17,7 @@ RESERVATION = Reservation(
 
 
 def test_an_attempt_after_which_perhaps_nobody_comes_gives_back_what_would_be_missed() -> None:
-    """The rate's tokens excepted: whoever does come gives those back, which the store does not know from a first time."""
+    """The rate's tokens excepted: whoever does come gives those back, and they would be given back twice."""
     assert settle_attempt(RESERVATION, Used(tokens=5), final=False, abandoned=True) == Settlement(
         reservation="r",
         lines=(
