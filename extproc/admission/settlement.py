@@ -81,19 +81,26 @@ class Used:
 NOTHING_USED: Final = Used()
 
 
-def settle_attempt(reservation: Reservation, used: Used, *, final: bool) -> Settlement | None:
-    """Book an attempt; the last one gives back what was held. None where there is nothing to book."""
-    lines = tuple(_settled(reservation, used, final=final))
-    if not reservation.id or not (lines or final):
+def settle_attempt(reservation: Reservation, used: Used, *, final: bool, abandoned: bool = False) -> Settlement | None:
+    """Book an attempt; the last one gives back what was held. None where there is nothing to book.
+
+    ``abandoned``: nobody can tell whether another follows. What would be missed until the reservation expires is given
+    back at once: an attempt that does follow is booked all the same. A rate's tokens come back by themselves, and the
+    attempt that follows would give them back a second time.
+    """
+    lines = tuple(_settled(reservation, used, final=final, abandoned=abandoned))
+    closes = final or abandoned
+    if not reservation.id or not (lines or closes):
         return None
-    return Settlement(reservation=reservation.id, lines=lines, closes=final)
+    return Settlement(reservation=reservation.id, lines=lines, closes=closes)
 
 
-def _settled(reservation: Reservation, used: Used, *, final: bool) -> Iterator[Settled]:
+def _settled(reservation: Reservation, used: Used, *, final: bool, abandoned: bool) -> Iterator[Settled]:
     for held in reservation.held:
         if held.unit is Unit.REQUESTS:
             continue  # what counts is that it was made
-        actual, returned = _actual(held, used), held.amount if final else 0
+        given_back = final or (abandoned and held.slot is not None)
+        actual, returned = _actual(held, used), held.amount if given_back else 0
         if actual or returned:
             yield Settled(counter=held.counter, slot=held.slot, held=returned, used=actual)
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from extproc.config.prices import Amount
+from extproc.config.quota_url import QuotaUrl
 from extproc.config.scalars import Duration, Model, Name, SecretRef
 
 Dimension = Literal["key", "user", "tenant", "tier", "route", "model", "gateway"]
@@ -215,9 +216,9 @@ class Budget(Model):
 class Quota(Model):
     """Where limits and budgets are counted."""
 
-    url: str | None = Field(default=None, min_length=1)
+    url: QuotaUrl | None = None
     """``sqlite:///FILE`` for the workers of one host, or ``redis://``, ``rediss://``, ``redis+cluster://``,
-    ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`` for many hosts. Default: ``sqlite:///kortex-quota.db``."""
+    ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``, ``unix:///SOCKET`` for many hosts. Default: ``sqlite:///kortex-quota.db``."""
     password: SecretRef | None = None
     """Of the Redis server."""
     prefix: Name = "kortex"

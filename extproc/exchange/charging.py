@@ -20,6 +20,8 @@ from extproc.openai.call import Call
 from extproc.routing.target import Target
 
 _NOTHING: Final = Demand(input=0, asked=None, most=None, prices=())
+_MOST_BOOKED: Final = 10**17
+"""By one attempt. A server may report any number, and stores count in 64 bits: several of them must still be a sum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def used_by(outcome: Outcome) -> Used:
     if usage is None:
         return NOTHING_USED
     return Used(
-        tokens=usage.input + usage.output,
-        money=0 if money is None else billionths(money.amount),
+        tokens=min(usage.input + usage.output, _MOST_BOOKED),
+        money=0 if money is None else min(billionths(money.amount), _MOST_BOOKED),
         currency=None if money is None else money.currency,
     )

@@ -14,6 +14,7 @@ from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Charge, used_by
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.snapshot import Snapshot
+from extproc.exchange.verdict import Reason
 from extproc.metering.rates import Price
 from extproc.quota.gate import Admission, Gate
 from extproc.quota.open_store import open_store
@@ -76,7 +77,10 @@ class Counting:
     def ended(self, outcome: Outcome) -> None:
         """Book what an attempt used."""
         if self._gate is not None and outcome.reservation.id:
-            settlement = settle_attempt(outcome.reservation, used_by(outcome), final=outcome.final)
+            # A client that leaves in the middle of a reply looks like a provider that breaks off.
+            abandoned = outcome.reason is Reason.INTERRUPTED
+            used = used_by(outcome)
+            settlement = settle_attempt(outcome.reservation, used, final=outcome.final, abandoned=abandoned)
             if settlement is not None:
                 self._gate.settle(settlement)
 

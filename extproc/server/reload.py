@@ -16,7 +16,7 @@ from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
 from extproc.credentials.store import TokenStore
 from extproc.errors import CredentialUnavailable
 from extproc.exchange.pricing import look_up_prices
-from extproc.exchange.snapshot import Snapshot, compile_snapshot
+from extproc.exchange.snapshot import NOBODY_IN_PARTICULAR, Snapshot, compile_snapshot
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.providers.token_request import TokenRequest
 from extproc.routing.target import Credential, Target
@@ -38,13 +38,21 @@ def build_snapshot(text: bytes, *, number: int, tokens: TokenStore | None = None
     with uncollected():
         loaded = load(text, SETTINGS)
         problems = list(_other_secrets_missing(loaded.config, os.environ))
+        credentials = _read_credentials(loaded.config.backends, os.environ, tokens, problems)
+        callers = NOBODY_IN_PARTICULAR
+        try:
+            callers = read_callers(loaded.config, os.environ)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        if problems:
+            raise ConfigError(tuple(problems))
         snapshot = compile_snapshot(
             loaded.config,
             number=number,
             loaded_at=time.time(),
             providers=PROVIDERS,
-            credentials=_read_credentials(loaded.config.backends, os.environ, tokens, problems),
-            callers=read_callers(loaded.config, os.environ),
+            credentials=credentials,
+            callers=callers,
         )
     look_up_prices(snapshot)
     return snapshot
@@ -105,8 +113,6 @@ def _read_credentials(
             credentials[name] = _revealing(read_secret(backend.api_key, environment))
         except SecretUnavailable as error:
             problems.append(Problem(path=f"backends.{name}.apiKey", message=str(error), hint=None, line=None))
-    if problems:
-        raise ConfigError(tuple(problems))
     return credentials
 
 

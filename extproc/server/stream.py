@@ -10,7 +10,7 @@ from typing import Final
 
 from extproc.admission.keyring import ANYONE
 from extproc.admission.settlement import NOTHING_HELD
-from extproc.errors import InvalidApiKey, KortexError, UnsupportedFeature
+from extproc.errors import ClientError, InvalidApiKey, KortexError
 from extproc.exchange.arrival import Answer, Planned, arrive, holding, plan_call
 from extproc.exchange.charging import told_of
 from extproc.exchange.failure import broken
@@ -144,8 +144,9 @@ class _ArrivalStream:
             return holding(planned, admission.reservation)
         try:
             cheaper = plan(brownout=admission.brownout)
-        except UnsupportedFeature:
-            # What the cheaper model cannot do is done by the dearer one, while there is still money for it.
+        except ClientError:
+            # Also what the cheaper model has no room, no price or no permission for: nobody asked for that model, and
+            # what it cannot do is done by the dearer one, while there is still money for it.
             return holding(planned, admission.reservation)
         return holding(cheaper, told_of(admission.brownout, admission.reservation))
 

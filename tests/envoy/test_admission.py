@@ -15,7 +15,7 @@ import pytest
 from extproc.admission.keyring import hash_secret, spell_hash
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider
-from tests.fakes.faults import SlowEvents, StallAfter
+from tests.fakes.faults import HeadersThenSilence, SlowEvents, StallAfter
 
 NAMES = ("free", "narrow", "old", "slow", "busy", "shadow", "poor", "rich", "talker")
 SECRETS = {name: f"kx-the-secret-of-{name}" for name in NAMES}
@@ -70,6 +70,7 @@ def config(url: str, quota: str) -> dict[str, Any]:
         "routes": {
             "large": {"models": ["large"], "defaultBackend": {"name": "fake"}},
             "small": {"models": ["small"], "defaultBackend": {"name": "cheap"}},
+            "safe": {"models": ["safe"], "defaultBackend": {"name": "fake"}, "fallback": {"backends": ["cheap"]}},
             "old-style": {
                 "models": ["old-style"],
                 "defaultBackend": {"name": "cheap"},
@@ -193,6 +194,19 @@ def test_only_so_many_are_under_way_at_once(gateway: KortexProcess, fake: FakePr
             one.result()
     assert [reply.status_code for reply in refused] == [429, 429]
     assert refused[0].headers["x-kortex-limit"] == "few-at-once"
+    gateway.until(lambda: ask(gateway, "busy").status_code == 200, "those under way are given back")
+
+
+def test_a_client_that_leaves_before_the_chain_is_at_its_end_holds_nothing(
+    gateway: KortexProcess, fake: FakeProvider
+) -> None:
+    """A provider that has sent its headers could have broken off, so that another would be asked."""
+    fake.script = [HeadersThenSilence()] * 2
+    body = {"model": "safe", "messages": [{"role": "user", "content": "hello"}]}
+    url, headers = f"{gateway.base_url}/chat/completions", {"x-api-key": SECRETS["busy"]}
+    for _ in range(2):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(url, json=body, headers=headers, timeout=1)
     gateway.until(lambda: ask(gateway, "busy").status_code == 200, "those under way are given back")
 
 

@@ -51,6 +51,30 @@ def test_file_in_order_is_said_to_be_when_envoy_agrees(file: Path) -> None:
     assert check(file) == (0, f"{file}: no problems\n")
 
 
+def test_every_secret_that_is_missing_is_told_at_once(file: Path) -> None:
+    """Whoever reads it later: backends, callers, the ledger, the store, webhooks, traces."""
+    file.write_text("""\
+gateway: {tracing: {otlpEndpoint: "http://localhost:4318", headers: {x-token: {env: KORTEX_TEST_KEY}}}}
+backends:
+  a: {provider: openai, apiKey: {env: KORTEX_TEST_KEY}, unpriced: allow}
+routes:
+  chat: {models: [m], defaultBackend: {name: a}}
+ledger: {url: "postgresql://me@db/x", password: {env: KORTEX_TEST_KEY}}
+keys: [{name: k, secret: {env: KORTEX_TEST_KEY}}]
+budgets: [{name: b, tokens: 1, webhook: {url: "http://localhost", secret: {env: KORTEX_TEST_KEY}}}]
+quota: {url: "redis://localhost", password: {env: KORTEX_TEST_KEY}}
+""")
+    _, said = check(file, "--no-envoy", key=None)
+    assert sorted(line.split(": ")[1] for line in said.splitlines() if line.endswith("is not set")) == [
+        "backends.a.apiKey",
+        "budgets[0].webhook.secret",
+        "gateway.tracing.headers.x-token",
+        "keys[0].secret",
+        "ledger.password",
+        "quota.password",
+    ]
+
+
 def test_all_problems_are_told_at_once(file: Path) -> None:
     """Each with its line, its path and a hint; nobody likes to be told one by one."""
     file.write_text(BROKEN)
