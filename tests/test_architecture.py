@@ -48,6 +48,7 @@ MAY_CATCH_ALL = (
     "extproc/cli/",
     "extproc/credentials/store.py",
     "extproc/ledger/writer.py",
+    "extproc/quota/transaction.py",
     "extproc/server/attempt_stream.py",
     "extproc/server/reload.py",
     "extproc/server/stream.py",

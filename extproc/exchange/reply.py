@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
@@ -13,6 +13,7 @@ from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bi
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.own_headers import own_headers
+from extproc.exchange.steps import Body, Head, Step
 from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS, write_outcome
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import Framer, FramingError
@@ -39,26 +40,6 @@ _LONGEST_EVENT: Final = 32 << 20
 _OK: Final = 200
 _FIRST_FAILURE: Final = 300
 _FIRST_ERROR: Final = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The reply's headers may go now."""
-
-    status: int
-    set_headers: tuple[tuple[str, str], ...]
-    remove_headers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """Bytes for the client; ``end`` closes the reply, and with it the provider's, wherever that was."""
-
-    data: bytes
-    end: bool
-
-
-Step = Head | Body
 
 
 class Reply:

@@ -84,7 +84,7 @@ class SharedTransaction:
         try:
             answers = [one.work() for one in asked]
             self._database.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is told
+        except Exception as error:  # whatever it is, whoever asked is told
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             self._work_alone(asked, error)

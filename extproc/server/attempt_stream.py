@@ -14,8 +14,9 @@ from extproc.errors import InternalError, KortexError
 from extproc.exchange.arrival import Answer
 from extproc.exchange.attempt import Attempt, UpstreamHeaders, begin_attempt
 from extproc.exchange.outcome import Outcome
-from extproc.exchange.reply import Body, Head, Reply, Step
+from extproc.exchange.reply import Reply
 from extproc.exchange.snapshot import Snapshot
+from extproc.exchange.steps import Body, Head, Step
 from extproc.exchange.verdict import Reason
 from extproc.exchange.without_provider import WithoutProvider, answer_embedded, refuse, refuse_too_small
 from extproc.headers import FAILOVER, REQUEST_ID, Headers

@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from extproc.exchange.arrival import Answer, Planned
 from extproc.exchange.attempt import UpstreamHeaders
-from extproc.exchange.reply import Body, Head
+from extproc.exchange.steps import Body, Head
 from extproc.exchange.verdict import Reason
 from extproc.headers import Headers
 from extproc.pb.ext_proc_pb2 import (

@@ -12,7 +12,8 @@ import pytest
 from extproc.exchange.assignment import read_assignment
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
-from extproc.exchange.reply import Body, Reply
+from extproc.exchange.reply import Reply
+from extproc.exchange.steps import Body
 from extproc.exchange.verdict import Reason
 from extproc.headers import COST, LOCAL_REPLY, USAGE, Headers
 from extproc.metering.cost import Cost

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from extproc.exchange.attempt import Attempt
-from extproc.exchange.reply import Body, Head, Reply, Step
+from extproc.exchange.reply import Reply
+from extproc.exchange.steps import Body, Head, Step
 from extproc.exchange.verdict import Reason
 from extproc.headers import (
     ATTEMPTS,
