@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.trail import write_trail
-from extproc.headers import ATTEMPTS, BACKEND, DROPPED_PARAMS, MODEL, TRAIL
+from extproc.headers import ATTEMPTS, BACKEND, DROPPED_PARAMS, MODEL, TRAIL, Headers
 
+_REQUEST_ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "cf-ray")
 _LONGEST_NAME: Final = 64
 _MOST_NAMES: Final = 32
 
@@ -24,6 +25,11 @@ def own_headers(attempt: Attempt) -> tuple[tuple[str, str], ...]:
         own = (*own, (DROPPED_PARAMS, _names(attempt.dropped)))
     own = (*own, *attempt.assignment.reservation.headers, *attempt.assignment.explained)
     return (*own, (TRAIL, write_trail(attempt.before))) if attempt.before else own
+
+
+def upstream_request_id(headers: Headers) -> str | None:
+    """What the provider calls the request in its reply's headers."""
+    return next((headers[name] for name in _REQUEST_ID_NAMES if name in headers), None)
 
 
 def _names(dropped: tuple[str, ...]) -> str:
