@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.trail import write_trail
-from extproc.headers import ATTEMPTS, BACKEND, DROPPED_PARAMS, EXPERIMENT, MODEL, TRAIL
+from extproc.headers import ATTEMPTS, BACKEND, DROPPED_PARAMS, EXPERIMENT, MODEL, TRAIL, Headers
 
+_REQUEST_ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "cf-ray")
 _LONGEST_NAME: Final = 64
 _MOST_NAMES: Final = 32
 
@@ -32,6 +33,11 @@ def _variants(attempt: Attempt) -> str:
     """``name=variant``; another backend's answer is marked, for it says nothing of the variant."""
     mark = ";failed_over" if attempt.number > 1 else ""
     return ", ".join(f"{tag}{mark}" for tag in attempt.assignment.experiments)
+
+
+def upstream_request_id(headers: Headers) -> str | None:
+    """What the provider calls the request in its reply's headers."""
+    return next((headers[name] for name in _REQUEST_ID_NAMES if name in headers), None)
 
 
 def _names(dropped: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
-from extproc.exchange.own_headers import own_headers
+from extproc.exchange.own_headers import own_headers, upstream_request_id
 from extproc.exchange.steps import Body, Head, Step
 from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS, write_outcome
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
@@ -34,7 +34,6 @@ from extproc.openai.error_body import AttemptSummary, error_body, error_event
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
 # provider's front door.
 _KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "openai-processing-ms", "openai-version"})
-_REQUEST_ID_NAMES: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "cf-ray")
 _LONGEST_WHOLE_REPLY: Final = 256 << 20
 _LONGEST_EVENT: Final = 32 << 20
 _OK: Final = 200
@@ -61,7 +60,6 @@ class Reply:
         "_last",
         "_model",
         "_released",
-        "_size",
         "_stream",
         "first_event_at",
         "outcome",
@@ -75,7 +73,6 @@ class Reply:
         self._framer: Framer[Event] | None = None
         self._stream: StreamTranslator | None = None
         self._chunks: list[bytes] = []
-        self._size = 0
         self._held = b""
         self._last = b""
         granted = attempt.assignment.reservation.output
@@ -93,7 +90,7 @@ class Reply:
     def headers(self, headers: Headers, *, end: bool, now: float) -> list[Step]:
         """The reply's headers; they are held."""
         self._head = headers
-        self._call = replace(self._call, reply_id=self._request_id or "")
+        self._call = replace(self._call, reply_id=upstream_request_id(headers) or "")
         try:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
         except DecodingError as error:
@@ -118,15 +115,12 @@ class Reply:
         if self._stream is not None and self._framer is not None:
             return self._stream_body(self._stream, self._framer, plain, end=end, now=now)
         self._chunks.append(plain)
-        self._size += len(plain)
         return self._whole(now) if end else []
 
     def expire(self, reason: Reason, now: float) -> list[Step]:
         """Time is up (``IDLE`` or ``DEADLINE``): end what has begun, or refuse what has not."""
         if self.outcome is not None:
             return []
-        if self._stream is not None and self._stream.state.complete:
-            return self._finish(self._stream, b"", now)
         return self._fail(broken_stream(reason, self._attempt.target.backend), now, reason=reason)
 
     @property
@@ -350,12 +344,8 @@ class Reply:
 
     def _own_headers(self) -> tuple[tuple[str, str], ...]:
         own = own_headers(self._attempt)
-        request_id = self._request_id
+        request_id = upstream_request_id(self._head)
         return own if request_id is None else (*own, (UPSTREAM_REQUEST_ID, request_id))
-
-    @property
-    def _request_id(self) -> str | None:
-        return next((self._head[name] for name in _REQUEST_ID_NAMES if name in self._head), None)
 
     def _summary(self, now: float, verdict: Verdict | None) -> AttemptSummary:
         return AttemptSummary(
