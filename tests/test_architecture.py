@@ -48,7 +48,7 @@ MAY_CATCH_ALL = (
     "extproc/cli/",
     "extproc/credentials/store.py",
     "extproc/ledger/writer.py",
-    "extproc/quota/transaction.py",
+    "extproc/quota/transaction.py",  # the loop's callback: whoever waits is told, whatever it is
     "extproc/server/attempt_stream.py",
     "extproc/server/reload.py",
     "extproc/server/stream.py",
