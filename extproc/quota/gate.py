@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from extproc.admission.charge import Reserved, Settlement, held_lines
+from extproc.admission.charge import Reserved, Settled, Settlement, Window, held_lines
 from extproc.admission.judgement import Passed, brownout, over, passed, refusal
 from extproc.admission.policy import Drawn
 from extproc.admission.settlement import NOTHING_HELD, NOTHING_USED, Reservation, settle_attempt
@@ -85,12 +85,15 @@ class Gate:
     async def admit(self, charge: Charge) -> Admission:
         """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
         identity = secrets.token_hex(12)
+        now = self._store.now()
+        drawn = charge.draw(now)
         try:
-            now = self._store.now()
-            drawn = charge.draw(now)
             reserved = await self._store.reserve(identity, [one.line for one in drawn], lasts=self._lasts)
         except StoreUnavailable as error:
             return self._uncounted(charge, error)
+        except asyncio.CancelledError:
+            self._forgo(identity, drawn)
+            raise
         if not self._up:
             self._up = True
             self._observer.store_up(up=True)
@@ -198,6 +201,19 @@ class Gate:
             reservation=charge.reservation(identity, drawn, reserved),
             brownout=None if found is None else Brownout(budget=found[0], tier=found[1]),
         )
+
+    def _forgo(self, identity: str, drawn: Sequence[Drawn]) -> None:
+        """The client has gone before the store's answer came: what it may have granted is given back.
+
+        Where it granted nothing, there is no such reservation, and nothing happens.
+        """
+        lines = tuple(
+            Settled(counter=line.counter, slot=line.measure.slot, held=line.amount, used=0)
+            for line in (one.line for one in drawn)
+            if line.enforced and isinstance(line.measure, Window)
+        )
+        if lines:
+            self.settle(Settlement(reservation=identity, lines=lines, closes=True))
 
     def _uncounted(self, charge: Charge, error: StoreUnavailable) -> Admission:
         self._complain(error)
