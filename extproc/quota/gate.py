@@ -85,9 +85,9 @@ class Gate:
     async def admit(self, charge: Charge) -> Admission:
         """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
         identity = secrets.token_hex(12)
+        now = self._store.now()
+        drawn = charge.draw(now)
         try:
-            now = self._store.now()
-            drawn = charge.draw(now)
             reserved = await self._reserve(identity, [one.line for one in drawn])
         except StoreUnavailable as error:
             return self._uncounted(charge, error)

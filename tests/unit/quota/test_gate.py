@@ -30,10 +30,15 @@ class Fickle(EmbeddedStore):
     """A store that can be away."""
 
     away = False
+    answers = asyncio.Event()
+    """Until it is set, grants do not come back; replaced where a test wants that."""
+    answers.set()
 
     async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
         self._look()
-        return await super().reserve(reservation, lines, lasts=lasts)
+        reserved = await super().reserve(reservation, lines, lasts=lasts)
+        await self.answers.wait()
+        return reserved
 
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         self._look()
@@ -136,6 +141,24 @@ async def test_a_request_that_goes_away_while_it_waits_holds_nothing(
     await asyncio.wait([waiting])
     await asyncio.sleep(0.1)
     assert (await gate.admit(charge(expected=10))).reservation.id
+
+
+async def test_a_client_that_leaves_before_the_store_answers_holds_nothing(stage: tuple[Gate, Fickle, Told]) -> None:
+    """A server may have granted what nobody waits for any more."""
+    gate, store, _ = stage
+    store.answers = asyncio.Event()
+    leaving = asyncio.create_task(gate.admit(charge(expected=10)))
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    store.answers.set()
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(BudgetExhausted):
+                await gate.admit(charge(expected=10))
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fickle, Told]) -> None:
