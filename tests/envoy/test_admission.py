@@ -17,7 +17,7 @@ from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider
 from tests.fakes.faults import HeadersThenSilence, SlowEvents, StallAfter
 
-NAMES = ("free", "narrow", "old", "slow", "busy", "shadow", "poor", "rich", "talker")
+NAMES = ("free", "tagged", "silver", "narrow", "old", "slow", "busy", "shadow", "poor", "rich", "talker")
 SECRETS = {name: f"kx-the-secret-of-{name}" for name in NAMES}
 
 
@@ -31,6 +31,8 @@ def config(url: str, quota: str) -> dict[str, Any]:
     return {
         "keys": [
             key("free"),
+            key("tagged", tags=["beta", "staff"]),
+            key("silver", tier="silver"),
             key("narrow", models=["small"]),
             key("old", expires="2020-01-01"),
             key("slow", limits=[{"requestsPerMinute": 3, "tokensPerMinute": 100_000}]),
@@ -71,6 +73,15 @@ def config(url: str, quota: str) -> dict[str, Any]:
             "large": {"models": ["large"], "defaultBackend": {"name": "fake"}},
             "small": {"models": ["small"], "defaultBackend": {"name": "cheap"}},
             "safe": {"models": ["safe"], "defaultBackend": {"name": "fake"}, "fallback": {"backends": ["cheap"]}},
+            "by-caller": {
+                "models": ["by-caller"],
+                "rules": [
+                    {"match": {"caller": {"key": "rich"}}, "backends": [{"name": "fake"}]},
+                    {"match": {"caller": {"tags": "beta"}}, "backends": [{"name": "fake"}]},
+                    {"match": {"when": "caller.tier == 'silver'"}, "backends": [{"name": "fake"}]},
+                ],
+                "defaultBackend": {"name": "cheap"},
+            },
             "old-style": {
                 "models": ["old-style"],
                 "defaultBackend": {"name": "cheap"},
@@ -308,3 +319,15 @@ def test_a_new_key_opens_within_a_moment(tmp_path: Path) -> None:
         gateway.until(lambda: status() != 401, "the new key opens")
         file.write_text("")
         gateway.until(lambda: status() == 401, "it is closed again")
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"), [("rich", "fake"), ("tagged", "fake"), ("silver", "fake"), ("free", "cheap")]
+)
+def test_rules_know_who_is_calling(gateway: KortexProcess, fake: FakeProvider, name: str, backend: str) -> None:
+    """By the key's name, tags or tier; seen by where the call arrived."""
+    reply = ask(gateway, name, "by-caller")
+    assert reply.headers["x-kortex-backend"] == backend
+    assert [request.json["model"] for request in fake.requests] == [
+        f"{'large' if backend == 'fake' else 'small'}-model"
+    ]

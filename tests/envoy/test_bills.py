@@ -169,7 +169,8 @@ def test_silence_is_billed_as_an_estimate(till: Till, model: str, *, stream: boo
     till.fakes[model].always = Silence()
     seen = till.chat(model, stream=stream, attempts=2)
     told = assert_all_agree(seen, model, source="estimated", answered=False)
-    assert told.tokens["input"] > 3
+    # "hello" with what its message takes, by the vocabulary that needs the fewest.
+    assert told.tokens["input"] >= 3
     assert told.tokens["output"] == 0
     assert_all_agree(seen, "openai" if model == "own" else "own")
 
