@@ -48,6 +48,7 @@ MAY_CATCH_ALL = (
     "extproc/cli/",
     "extproc/credentials/store.py",
     "extproc/ledger/writer.py",
+    "extproc/quota/gate.py",  # settling goes on whatever happens
     "extproc/quota/transaction.py",  # the loop's callback: whoever waits is told, whatever it is
     "extproc/server/attempt_stream.py",
     "extproc/server/reload.py",

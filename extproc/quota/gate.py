@@ -160,6 +160,17 @@ class Gate:
             except StoreUnavailable as error:
                 self._complain(error)
                 await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:
+                # What cannot be booked, for whatever reason, must not keep all that comes after it from being booked.
+                self._drop()
+
+    def _drop(self) -> None:
+        _LOG.exception("%d settlements cannot be booked; their reservations will expire", len(self._sent))
+        if self._sent:
+            self._observer.unsettled(len(self._sent))
+            self._sent.clear()
+        elif self._news:
+            self._news.popleft()
 
     async def _book_once(self) -> None:
         while self._sent or self._waiting:

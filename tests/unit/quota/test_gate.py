@@ -30,6 +30,7 @@ class Fickle(EmbeddedStore):
     """A store that can be away."""
 
     away = False
+    broken = False
     answers = asyncio.Event()
     """Until it is set, grants do not come back; replaced where a test wants that."""
     answers.set()
@@ -42,6 +43,8 @@ class Fickle(EmbeddedStore):
 
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         self._look()
+        if self.broken:
+            raise OverflowError("a number that no store can hold")
         await super().settle(batch, settlements)
 
     def _look(self) -> None:
@@ -179,6 +182,26 @@ async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fi
             await asyncio.sleep(0.01)
     with pytest.raises(BudgetExhausted):
         await gate.admit(charge())
+
+
+async def test_settling_goes_on_after_one_that_cannot_be_booked(stage: tuple[Gate, Fickle, Told]) -> None:
+    """That one is counted as lost; those after it are booked."""
+    gate, store, told = stage
+    lost, kept = [await gate.admit(charge(expected=3)) for _ in range(2)]
+    store.broken = True
+    for admission in (lost, kept):
+        settlement = settle_attempt(admission.reservation, Used(tokens=0), final=True)
+        assert settlement is not None
+        gate.settle(settlement)
+        if store.broken:
+            await until(told, "unsettled", 1)
+        store.broken = False
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(BudgetExhausted):
+                await gate.admit(charge(expected=7))
+                break
+            await asyncio.sleep(0.01)
 
 
 async def test_what_waits_is_booked_when_the_gate_ends(tmp_path: Path) -> None:
