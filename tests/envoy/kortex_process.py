@@ -144,7 +144,9 @@ class KortexProcess:
     @property
     def access_log(self) -> list[dict[str, Any]]:
         """Its lines so far."""
-        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+        # A line may just be being written.
+        whole = self.stdout.rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def logged(self, reply: httpx.Response) -> list[dict[str, Any]]:
         """The access log's lines for one request, so far."""
