@@ -25,7 +25,7 @@ NOW = datetime.now(UTC)
 AROUND_NOW = f"from: '{NOW - timedelta(hours=2):%H:%M}', to: '{NOW + timedelta(hours=2):%H:%M}'"
 HOURS_AWAY = f"from: '{NOW + timedelta(hours=6):%H:%M}', to: '{NOW + timedelta(hours=8):%H:%M}'"
 CONFIG = """
-gateway: {{explain: all}}
+gateway: {{explain: all, circuitBreaker: {{enabled: false}}}}
 backends:
   a: {{provider: openai, url: "{a}", model: a-model, apiKey: {{env: KEY_A}}, contextWindow: 9000,
        cost: {{inputTokenCost: "0.001", outputTokenCost: "0.004"}}}}
