@@ -14,9 +14,10 @@ from prometheus_client import REGISTRY
 from extproc.config.load import ConfigError
 from extproc.credentials.store import TokenStore
 from extproc.exchange.pricing import load_vocabularies
+from extproc.exchange.snapshot import Snapshot
 from extproc.quota.store import StoreUnavailable
 from extproc.server.board_link import BoardLink
-from extproc.server.control import Channel, Configure, Configured, Drain, Known, open_channel
+from extproc.server.control import Channel, Configure, Configured, Drain, Known, Serve, open_channel
 from extproc.server.counting import Counting
 from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
@@ -27,7 +28,7 @@ from extproc.server.worker import Worker
 
 
 class Child:
-    """Waits for its first config, then serves, swapping configs as they come, until it is told to drain."""
+    """Learns its configs, then serves the one it is told to, swapping as it is told, until it is told to drain."""
 
     def __init__(self, address: str, channel: Channel, board: Channel) -> None:
         self._address = address
@@ -35,6 +36,7 @@ class Child:
         self._board = board
         self._link = BoardLink(board.post)
         self._counting = Counting(REGISTRY)
+        self._known: dict[int, Snapshot] = {}
         self._serving: Serving | None = None
         self._worker: Worker | None = None
         self._recording: Recording | None = None
@@ -63,6 +65,8 @@ class Child:
             message = await self._channel.receive()
             if isinstance(message, Configure):
                 await self._channel.send(await self._configure(message))
+            elif isinstance(message, Serve):
+                await self._channel.send(await self._serve(message))
             elif self._worker is None:
                 return
             else:
@@ -75,24 +79,40 @@ class Child:
                 return
 
     async def _configure(self, message: Configure) -> Configured:
+        """Everything that takes time or can go wrong, and only once."""
+        if message.number in self._known:
+            return Configured(number=message.number)
         try:
-            # In a thread: a large file of keys takes a while, and requests are being served.
+            # In threads: a large file of keys and a vocabulary take a while, and requests are being served.
             text = message.text.encode()
             snapshot = await asyncio.to_thread(build_snapshot, text, number=message.number, tokens=self._tokens)
+            await asyncio.to_thread(load_vocabularies, snapshot)
         except ConfigError as error:
             return Configured(number=message.number, problem=str(error))
         try:
             self._counting.configure(snapshot)
         except StoreUnavailable as error:
             return Configured(number=message.number, problem=f"quota.url: {error}")
-        load_vocabularies(snapshot)
-        log_to_standard_error(snapshot.config.gateway.log_level)
         await self._tokens.take_up(token_requests(snapshot.targets.values()), within=FIRST_TOKEN_SECONDS)
+        self._known[message.number] = snapshot
+        if self._serving is not None:
+            self._serving.announce(snapshot)
+        return Configured(number=message.number)
+
+    async def _serve(self, message: Serve) -> Configured:
+        if self._serving is not None and self._serving.snapshot.number == message.number:
+            return Configured(number=message.number)
+        snapshot = self._known.pop(message.number)
+        others = tuple(self._known.values())
+        self._known.clear()
+        log_to_standard_error(snapshot.config.gateway.log_level)
         if self._serving is not None:
             self._serving.swap(snapshot, now=time.monotonic())
             self._tokens.keep_only(token_requests(self._serving.targets.values()))
             return Configured(number=message.number)
         self._serving = Serving(snapshot)
+        for other in others:
+            self._serving.announce(other)
         self._recording = recording_for(snapshot.config, REGISTRY, self._link, self._counting, self._output.write_line)
         worker = Worker(self._address, self._serving, self._recording, self._link, self._counting)
         await worker.start()

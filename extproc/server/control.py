@@ -14,10 +14,20 @@ _LONGEST_LINE: Final = 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configure:
-    """To a worker: serve this config from now on. The text itself is sent, so that all workers serve the same bytes."""
+    """To a worker: know this config, whose targets another worker may plan with as soon as all know them.
+
+    The text itself is sent, so that all workers serve the same bytes.
+    """
 
     number: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """To a worker: plan new requests with the config of this number, the last that it was told of."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +39,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """From a worker: the config of this number serves, or ``problem`` says why not."""
+    """From a worker: the config of this number is known or, if that was asked, serves; or ``problem``: why not."""
 
     number: int
     problem: str | None = None
@@ -58,8 +68,10 @@ class Known:
     states: dict[str, dict[str, Any]]
 
 
-Message = Configure | Drain | Configured | Seen | Known
-_KINDS: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in (Configure, Drain, Configured, Seen, Known)}
+Message = Configure | Serve | Drain | Configured | Seen | Known
+_KINDS: Final[dict[str, type[Message]]] = {
+    kind.__name__: kind for kind in (Configure, Serve, Drain, Configured, Seen, Known)
+}
 
 
 class Channel:

@@ -129,11 +129,16 @@ def _revealing(secret: Secret) -> Credential:
 
 
 class Serving:
-    """The snapshot that new streams begin with, and the targets of those before it, for a while."""
+    """The snapshot that new streams begin with, and the targets of those before it, for a while, and of the next.
+
+    Arrival and attempt of one request may be served by two processes, which never swap in the same moment: each must
+    know the targets that another may plan with already.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._retired: list[tuple[float, Snapshot]] = []
+        self._announced: list[Snapshot] = []
         self._targets: Mapping[str, Target] = snapshot.targets
 
     @property
@@ -151,12 +156,21 @@ class Serving:
         """The snapshots whose targets are known, oldest first."""
         return (*(snapshot for _, snapshot in self._retired), self._snapshot)
 
+    def announce(self, snapshot: Snapshot) -> None:
+        """Know a snapshot's targets before it serves, and for a while where it never does."""
+        self._announced.append(snapshot)
+        self._targets = self._merged()
+
     def swap(self, snapshot: Snapshot, *, now: float) -> None:
         """Serve another snapshot from here on. ``now`` is seconds of a monotonic clock."""
-        retired = [*self._retired, (now, self._snapshot)]
+        others = (self._snapshot, *(other for other in self._announced if other is not snapshot))
+        retired = [*self._retired, *((now, other) for other in others)]
         self._retired = [(since, old) for since, old in retired if now - since < RETAINED_SECONDS]
+        self._snapshot, self._announced = snapshot, []
+        self._targets = self._merged()
+
+    def _merged(self) -> Mapping[str, Target]:
         merged: dict[str, Target] = {}
-        for _, old in self._retired:
-            merged.update(old.targets)
-        merged.update(snapshot.targets)
-        self._snapshot, self._targets = snapshot, merged
+        for snapshot in (*self.retained, *self._announced):
+            merged.update(snapshot.targets)
+        return merged

@@ -16,13 +16,13 @@ from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
 from extproc.exchange.snapshot import Snapshot
 from extproc.server.board_keeper import BoardKeeper
-from extproc.server.control import Configure
+from extproc.server.control import Configure, Serve
 from extproc.server.fixed_at_start import FixedAtStart, check_fixed_at_start
 from extproc.server.health_watch import HealthWatch
 from extproc.server.history import History
 from extproc.server.quota_watch import QuotaWatch
 from extproc.server.reload import Serving, build_snapshot
-from extproc.server.worker_process import WorkerError, WorkerProcess
+from extproc.server.worker_process import Told, WorkerError, WorkerProcess
 
 _LOG: Final = logging.getLogger(__name__)
 _APPLY_SECONDS: Final = 15.0
@@ -66,7 +66,7 @@ class Supervisor:
         self.quota = QuotaWatch()
         self._background: list[asyncio.Task[None]] = []
         self.workers = tuple(
-            WorkerProcess(index, address, self.metrics_directory, self._known_configs, self.board)
+            WorkerProcess(index, address, self.metrics_directory, self._told, self.board)
             for index, address in enumerate(self._placement.workers)
         )
         self.envoy = EnvoyProcess(setup.envoy, setup.directory / "envoy-admin.sock")
@@ -122,8 +122,9 @@ class Supervisor:
     async def reload(self, text: bytes) -> None:
         """Serve another config, or say why not in log and history; nothing in between, and nothing is ever interrupted.
 
-        Envoy learns the new targets beside the old, then the workers plan with them: no request is sent where nobody
-        listens. Old targets stay for the requests that still walk an old plan.
+        Envoy learns the new targets beside the old, then every worker does, and only then do they plan with them: no
+        request is sent where nobody listens, and its attempt may be served by another worker than its arrival. Old
+        targets stay for the requests that still walk an old plan.
         """
         async with self._reloading:
             before = self.snapshot
@@ -164,18 +165,29 @@ class Supervisor:
         self._configs.append((snapshot, configure))
         try:
             await self._offer(snapshot)
-            await asyncio.gather(*(worker.configure(configure) for worker in self.workers))
+            await self._tell_all(configure)
         except (EnvoyError, WorkerError):
             self._configs.remove((snapshot, configure))
             with contextlib.suppress(EnvoyError):
                 await self._offer(before)
-            for worker in self.workers:
-                await worker.configure(self._configs[-1][1])
             raise
         self._serving.swap(snapshot, now=time.monotonic())
+        try:
+            await self._tell_all(Serve(number=snapshot.number))
+        except WorkerError as error:
+            # It knows the config, so nothing is wrong with that; what is wrong with the worker ends it, and its next
+            # life begins with what serves.
+            _LOG.error("config %d serves, but not everywhere: %s", snapshot.number, error)
         self.board.configure(snapshot)
         retained = self._serving.retained
         self._configs = [pair for pair in self._configs if pair[0] in retained]
+
+    async def _tell_all(self, message: Configure | Serve) -> None:
+        """Until all have answered. Raises WorkerError with the first refusal."""
+        answers = await asyncio.gather(*(worker.tell(message) for worker in self.workers), return_exceptions=True)
+        for answer in answers:
+            if answer is not None:
+                raise answer
 
     async def _offer(self, snapshot: Snapshot) -> None:
         """Clusters, then listeners: a listener whose cluster is not there yet would be refused for good."""
@@ -213,8 +225,8 @@ class Supervisor:
             render_listeners(snapshot, targets.values(), version=version),
         )
 
-    def _known_configs(self) -> list[Configure]:
-        return [configure for _, configure in self._configs]
+    def _told(self) -> Told:
+        return Told(configs=[configure for _, configure in self._configs], serves=self.snapshot.number)
 
 
 def _version(snapshot: Snapshot) -> str:

@@ -10,13 +10,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import multiprocess
 
 from extproc.server.board_keeper import BoardKeeper
-from extproc.server.control import Channel, Configure, Configured, Drain, Seen, open_channel
+from extproc.server.control import Channel, Configure, Configured, Drain, Seen, Serve, open_channel
 
 _LOG: Final = logging.getLogger(__name__)
 _FIRST_WAIT: Final = 0.1
@@ -29,19 +30,25 @@ class WorkerError(Exception):
     """A worker did not start, or did not take a config; the message says which and why."""
 
 
-class WorkerProcess:
-    """One worker at one address, through all its lives. ``configs`` gives what a new life is told, oldest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a new life is told: the configs to know, oldest first, and the number of the one that serves."""
 
-    def __init__(
-        self, index: int, address: str, metrics: Path, configs: Callable[[], Sequence[Configure]], board: BoardKeeper
-    ) -> None:
+    configs: Sequence[Configure]
+    serves: int
+
+
+class WorkerProcess:
+    """One worker at one address, through all its lives."""
+
+    def __init__(self, index: int, address: str, metrics: Path, told: Callable[[], Told], board: BoardKeeper) -> None:
         self._index = index
         self._board = board
         self._board_channel: Channel | None = None
         self._hearing: asyncio.Task[None] | None = None
         self._address = address
         self._metrics = metrics
-        self._configs = configs
+        self._told = told
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -60,11 +67,12 @@ class WorkerProcess:
         await self._spawn()
         self._keeper = asyncio.create_task(self._keep())
 
-    async def configure(self, config: Configure) -> None:
-        """Raises WorkerError when it refuses. A worker between two lives will be told when it is back."""
-        if self.serving:
-            with contextlib.suppress(ConnectionError):
-                await self._tell(config)
+    async def tell(self, message: Configure | Serve) -> None:
+        """Raises WorkerError when it refuses. A worker between two lives will be told before it serves."""
+        async with self._talking:
+            if self.serving:
+                with contextlib.suppress(ConnectionError):
+                    await self._tell(message)
 
     async def stop(self, grace: float) -> None:
         """Let it finish what it has, then end it."""
@@ -106,9 +114,22 @@ class WorkerProcess:
         self._channel = await open_channel(ours)
         self._board_channel = await open_channel(our_board)
         self._hearing = asyncio.create_task(self._hear(self._board_channel))
-        for config in self._configs():
-            await self._tell(config)
-        self.serving = True
+        await self._tell_everything()
+
+    async def _tell_everything(self) -> None:
+        """Also what comes while it is being told the rest; once it serves, it is told with the others."""
+        known: set[int] = set()
+        while True:
+            told = self._told()
+            for config in told.configs:
+                if config.number not in known:
+                    await self._tell(config)
+                    known.add(config.number)
+            async with self._talking:
+                if self._told() == told:
+                    await self._tell(Serve(number=told.serves))
+                    self.serving = True
+                    return
 
     async def _hear(self, channel: Channel) -> None:
         """What this life has to say of the backends; to be told in turn, it must be known."""
@@ -123,20 +144,19 @@ class WorkerProcess:
         finally:
             self._board.detach(self._index)
 
-    async def _tell(self, config: Configure) -> None:
+    async def _tell(self, message: Configure | Serve) -> None:
         channel = self._channel
         if channel is None:
             return
-        async with self._talking:
-            await channel.send(config)
-            try:
-                reply = await asyncio.wait_for(channel.receive(), _REPLY_SECONDS)
-            except TimeoutError:
-                message = f"the worker at {self._address} did not take config {config.number} in time"
-                raise WorkerError(message) from None
+        await channel.send(message)
+        try:
+            reply = await asyncio.wait_for(channel.receive(), _REPLY_SECONDS)
+        except TimeoutError:
+            problem = f"the worker at {self._address} did not take config {message.number} in time"
+            raise WorkerError(problem) from None
         if reply is None:
-            message = f"the worker at {self._address} ended while it was given config {config.number}"
-            raise WorkerError(message)
+            problem = f"the worker at {self._address} ended while it was given config {message.number}"
+            raise WorkerError(problem)
         if isinstance(reply, Configured) and reply.problem is not None:
             raise WorkerError(reply.problem)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from extproc.server.standalone import Standalone
 from tests.envoy.kortex_process import KortexProcess
-from tests.fakes import FakeProvider, Status
+from tests.fakes import FakeProvider, Silence, Status
 from tests.fakes.gemini_provider import FakeVertex
 from tests.fakes.google_tokens import FakeGoogleTokens
 
@@ -30,6 +31,10 @@ backends:
 routes:
   alone: {{models: [alone], defaultBackend: {{name: vertex}}, retries: &quick {{backoff: 20ms, perBackend: 0}}}}
   pair: {{models: [pair], defaultBackend: {{name: vertex}}, fallback: {{backends: [other]}}, retries: *quick}}
+"""
+PLAIN = """
+backends: {{other: {{provider: custom, url: "{other}"}}}}
+routes: {{alone: {{models: [alone], defaultBackend: {{name: other}}}}}}
 """
 BODY = {"messages": [{"role": "user", "content": "hello"}]}
 
@@ -94,6 +99,36 @@ def test_backend_fails_over_while_there_is_no_token(
             google.clear_faults()
             gateway.until(lambda: ask(gateway).status_code == 200, "the token has come")
     assert vertex.requests[0].headers["authorization"].startswith("Bearer ya29.fake-")
+
+
+def test_no_worker_plans_with_a_backend_that_another_does_not_know_yet(
+    google: FakeGoogleTokens, other: FakeProvider, tmp_path: Path
+) -> None:
+    """One waits for its token a second longer; what the first one plans may have its attempt at the second."""
+    google.script = [None, Silence(1.5)]
+    file = f'credentialsFile: "{google.write_service_account(tmp_path / "key.json")}"'
+    replies: list[httpx.Response] = []
+    stop = threading.Event()
+    with (
+        FakeVertex(name="vertex", tokens=lambda: google.given) as vertex,
+        KortexProcess(PLAIN.format(other=other.url), workers=2) as gateway,
+    ):
+
+        def load() -> None:
+            while not stop.is_set():
+                replies.append(ask(gateway))
+
+        clients = [threading.Thread(target=load) for _ in range(4)]
+        for client in clients:
+            client.start()
+        try:
+            gateway.reload(CONFIG.format(vertex=vertex.base_url, other=other.url, file=file))
+            gateway.until(lambda: replies[-1].headers.get("x-kortex-backend") == "vertex", "the new backend serves")
+        finally:
+            stop.set()
+            for client in clients:
+                client.join(30)
+    assert [reply.text for reply in replies if reply.status_code != 200] == []
 
 
 def test_first_request_waits_for_no_token_and_a_reload_asks_for_none(
