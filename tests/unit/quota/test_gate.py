@@ -104,6 +104,16 @@ async def until(told: Told, *what: object) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_free(gate: Gate, tokens: int) -> None:
+    """So many could be taken from the budget, and are."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(BudgetExhausted):
+                await gate.admit(charge(expected=tokens))
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_a_budget_is_told_of_once_when_it_passes_a_threshold(stage: tuple[Gate, Fickle, Told]) -> None:
     """By log, metric and webhook, however many requests find it so; a refusal names it."""
     gate, _, told = stage
@@ -156,12 +166,7 @@ async def test_a_client_that_leaves_before_the_store_answers_holds_nothing(stage
     with pytest.raises(asyncio.CancelledError):
         await leaving
     store.answers.set()
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(BudgetExhausted):
-                await gate.admit(charge(expected=10))
-                return
-            await asyncio.sleep(0.01)
+    await until_free(gate, 10)
 
 
 async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fickle, Told]) -> None:
@@ -174,12 +179,7 @@ async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fi
     gate.settle(settlement)
     await until(told, "down")
     store.away = False
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(BudgetExhausted):
-                await gate.admit(charge(expected=8))
-                break
-            await asyncio.sleep(0.01)
+    await until_free(gate, 8)
     with pytest.raises(BudgetExhausted):
         await gate.admit(charge())
 
@@ -196,12 +196,7 @@ async def test_settling_goes_on_after_one_that_cannot_be_booked(stage: tuple[Gat
         if store.broken:
             await until(told, "unsettled", 1)
         store.broken = False
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(BudgetExhausted):
-                await gate.admit(charge(expected=7))
-                break
-            await asyncio.sleep(0.01)
+    await until_free(gate, 7)
 
 
 async def test_what_waits_is_booked_when_the_gate_ends(tmp_path: Path) -> None:
