@@ -104,7 +104,8 @@ class Child:
             return Configured(number=message.number)
         snapshot = self._known.pop(message.number)
         others = tuple(self._known.values())
-        self._known.clear()
+        # Those after it may be what is served next; it was told of them while it started in the middle of a reload.
+        self._known = {number: other for number, other in self._known.items() if number > message.number}
         log_to_standard_error(snapshot.config.gateway.log_level)
         if self._serving is not None:
             self._serving.swap(snapshot, now=time.monotonic())

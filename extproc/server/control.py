@@ -25,7 +25,7 @@ class Configure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
-    """To a worker: plan new requests with the config of this number, the last that it was told of."""
+    """To a worker: plan new requests with the config of this number, which it knows."""
 
     number: int
 

@@ -175,8 +175,8 @@ class Supervisor:
         try:
             await self._tell_all(Serve(number=snapshot.number))
         except WorkerError as error:
-            # It knows the config, so nothing is wrong with that; what is wrong with the worker ends it, and its next
-            # life begins with what serves.
+            # It knows the config, so nothing is wrong with that, and no request of the others fails at it. A next life
+            # begins with what serves; one that only was late goes on with what it had until the next reload.
             _LOG.error("config %d serves, but not everywhere: %s", snapshot.number, error)
         self.board.configure(snapshot)
         retained = self._serving.retained

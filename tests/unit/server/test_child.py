@@ -1,9 +1,24 @@
-"""A worker starts quickly: what only some configs need is imported by those."""
+"""A worker's process: it imports what its config needs, and does what it is told in whatever order that comes."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from extproc.server.control import Channel, Configure, Configured, Drain, Message, Serve, open_channel
+
+CONFIG = """
+backends: {a: {provider: demo}}
+routes: {all: {models: ["*"], defaultBackend: {name: a}}}
+"""
 
 LOOK = """
 import sys
@@ -30,3 +45,52 @@ def test_nothing_heavy_is_imported_before_the_config_is_known() -> None:
     imported = set(ran.stdout.split())
     assert "extproc" in imported
     assert HEAVY & imported == set()
+
+
+@pytest.fixture
+async def told(tmp_path: Path) -> AsyncIterator[Channel]:
+    """What the supervisor has of a worker that has just been started."""
+    ours, theirs = socket.socketpair()
+    board, their_board = socket.socketpair()
+    for end in (ours, board):
+        end.settimeout(0)
+    (tmp_path / "metrics").mkdir()
+    with theirs, their_board, board:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "extproc.server.child", "--address", f"unix:{tmp_path / 'w.sock'}"),
+            *("--control-fd", str(theirs.fileno()), "--board-fd", str(their_board.fileno())),
+            pass_fds=(theirs.fileno(), their_board.fileno()),
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")},
+        )
+    channel = await open_channel(ours)
+    yield channel
+    with contextlib.suppress(ConnectionError):
+        await channel.send(Drain(grace=0.0))
+    async with asyncio.timeout(20):
+        assert await process.wait() == 0
+    channel.close()
+
+
+async def answer(told: Channel, message: Message) -> Message | None:
+    """The worker's, or None where it has ended."""
+    await told.send(message)
+    async with asyncio.timeout(30):
+        return await told.receive()
+
+
+async def test_a_worker_that_starts_in_the_middle_of_a_reload_serves_one_config_after_the_other(told: Channel) -> None:
+    """It knows the second before it is to serve the first, and may be told of it again."""
+    for number in (1, 2):
+        assert await answer(told, Configure(number=number, text=CONFIG)) == Configured(number=number)
+    assert await answer(told, Serve(number=1)) == Configured(number=1)
+    assert await answer(told, Serve(number=1)) == Configured(number=1)
+    assert await answer(told, Configure(number=2, text=CONFIG)) == Configured(number=2)
+    assert await answer(told, Serve(number=2)) == Configured(number=2)
+
+
+async def test_a_worker_serves_what_it_was_told_of_before_it_served(told: Channel) -> None:
+    """As the supervisor has it where the reload went on in the moment of the start."""
+    for number in (1, 2):
+        await answer(told, Configure(number=number, text=CONFIG))
+    assert await answer(told, Serve(number=1)) == Configured(number=1)
+    assert await answer(told, Serve(number=2)) == Configured(number=2)
