@@ -34,9 +34,11 @@ from envoy_data_plane.google.protobuf import Struct
 from extproc.bootstrap.trail_filter import METADATA, TRIED
 from extproc.bootstrap.typed_config import packed
 from extproc.config.gateway import Gateway
+from extproc.exchange.failure import local_failure
 from extproc.exchange.verdict import Reason
 from extproc.headers import (
     ATTEMPTS,
+    BACKEND,
     FAILOVER,
     LARGEST_HEADERS,
     LOCAL_DETAILS_PREFIX,
@@ -93,14 +95,16 @@ def provider_replies(backend: str) -> LocalReplyConfig:
     """For the edge and the attempt stage: marked to go to the next backend, with Envoy's own name for what went wrong.
 
     The attempt stage reads that name, judges, and writes the client's error and the attempt's outcome. Two kinds of
-    reply reach the edge without it, as they are here: when the worker fails, and when the provider's connection is cut
-    while the reply's headers are still held.
+    reply reach the edge without it: when the worker fails, and when the provider's connection is cut while the reply's
+    headers are still held. What these lack of an error of ours is added there (``trail_filter``).
     """
+    cut, reason = local_failure("", backend)
+    closed = _Wording(message=cut.message, type=cut.type, code=cut.code, status=cut.status)
     return LocalReplyConfig(
         mappers=[
             _own(),
             _mapper(_details_start("ext_proc"), _UNAVAILABLE, *_marks(backend, Reason.GATEWAY)),
-            _mapper(_from(400), _UNREACHED, *_marks(backend, Reason.RESET)),
+            _mapper(_from(400), closed, *_marks(backend, reason)),
         ]
     )
 
@@ -110,6 +114,7 @@ def _marks(backend: str, reason: Reason) -> list[HeaderValueOption]:
         _header(FAILOVER, reason),
         _header(OUTCOME, f"{backend}={reason};;%DURATION%"),
         _header(LOCAL_REPLY, "%RESPONSE_CODE_DETAILS%"),
+        _header(BACKEND, backend),
     ]
 
 

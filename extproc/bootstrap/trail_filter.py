@@ -1,8 +1,9 @@
 """The trail of attempts: a filter on every attempt of the edge's router that remembers how the ones before it ended.
 
 The attempt stage knows only its own attempt. What it writes into ``x-kortex-outcome`` is collected here, in the
-request's dynamic metadata, for two readers: the attempts that follow, in ``x-kortex-trail``
-(``extproc.exchange.trail``), and the reply that Envoy makes when time runs out (``local_replies``), as JSON.
+request's dynamic metadata, for the attempts that follow, in ``x-kortex-trail`` (``extproc.exchange.trail``), and for
+the replies that Envoy makes by itself (``local_replies``), as JSON: when time runs out, from the metadata; where a
+provider's listener made one that the attempt stage has not seen, this filter writes it in.
 
 The first attempt is most requests' only one, and costs the script next to nothing: arrival notes it beside its plan
 (``extproc.server.messages``), in the metadata's shape.
@@ -25,7 +26,7 @@ from extproc.bootstrap.processor import ATTEMPTS_NAMESPACE
 from extproc.bootstrap.typed_config import packed
 from extproc.exchange.trail import CLOCKS_DIFFER_MS
 from extproc.exchange.verdict import Reason
-from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, OUTCOME, TRAIL
+from extproc.headers import ASSIGNMENT, ATTEMPTS, ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, OUTCOME, TRAIL
 
 METADATA: Final = ATTEMPTS_NAMESPACE
 TRIED: Final = "tried"
@@ -65,20 +66,48 @@ local function remember(metadata, tried, open)
   metadata:set(METADATA, "state", {{ {TRIED} = tried, open = open }})
 end
 
+local function trail(tried, count)
+  local entries = {{}}
+  for index = 1, count do
+    local attempt = tried[index]
+    entries[index] = string.format("%s=%s;%s;%d", attempt["backend"], attempt["outcome"],
+      attempt["status"] and string.format("%d", attempt["status"]) or "", attempt["milliseconds"])
+  end
+  return table.concat(entries, ", ")
+end
+
+-- A reply that the attempt stage has not seen: with what that would have added. Names hold nothing to be escaped.
+local function complete(handle, tried)
+  local body, headers = handle:body(), handle:headers()
+  local entries, names = {{}}, {{}}
+  for index, attempt in ipairs(tried) do
+    names[index] = attempt["backend"] .. ": " .. attempt["outcome"]
+    entries[index] = string.format('{{"backend":"%s","outcome":"%s","status":%s,"milliseconds":%d}}',
+      attempt["backend"], attempt["outcome"],
+      attempt["status"] and string.format("%d", attempt["status"]) or "null", attempt["milliseconds"])
+  end
+  headers:replace("{ATTEMPTS}", tostring(#tried))
+  headers:remove("{ENVOY_ATTEMPT_COUNT}")
+  if #tried > 1 then headers:replace("{TRAIL}", trail(tried, #tried - 1)) end
+  if not body then return end
+  local text = body:getBytes(0, body:length())
+  text = string.gsub(text, '^{{"error":{{', '{{"error":{{"attempts":[' .. table.concat(entries, ",") .. "],", 1)
+  if #tried > 1 then
+    local all = " (No backend answered; tried " .. table.concat(names, ", ") .. ".)"
+    text = string.gsub(text, '"message":"[^"]*', "%0" .. all, 1)
+  end
+  headers:replace("content-length", body:setBytes(text))
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   if headers:get("{ENVOY_ATTEMPT_COUNT}") == "1" then return end
   local metadata, now = handle:streamInfo():dynamicMetadata(), tonumber(handle:timestamp())
   local state = metadata:get(METADATA)["state"]
-  local tried, trail = state["{TRIED}"], {{}}
+  local tried = state["{TRIED}"]
   local last = tried[#tried]
   if not last["milliseconds"] then close(last, now - (state["open"] or arrived(headers)), headers) end
-  for index, attempt in ipairs(tried) do
-    local status = attempt["status"]
-    trail[index] = attempt["backend"] .. "=" .. attempt["outcome"] .. ";"
-      .. (status and string.format("%d", status) or "") .. ";" .. string.format("%d", attempt["milliseconds"])
-  end
-  headers:replace("{TRAIL}", table.concat(trail, ", "))
+  headers:replace("{TRAIL}", trail(tried, #tried))
   tried[#tried + 1] = {{ backend = planned(headers), outcome = "{_TIMEOUT}" }}
   remember(metadata, tried, now)
 end
@@ -93,6 +122,7 @@ function envoy_on_response(handle)
       backend = backend, outcome = outcome, status = tonumber(status), milliseconds = tonumber(milliseconds)
     }}
     remember(metadata, tried, nil)
+    if handle:headers():get("{LOCAL_REPLY}") then complete(handle, tried) end
   end
 end
 """

@@ -39,6 +39,9 @@ _LONGEST_EVENT: Final = 32 << 20
 _OK: Final = 200
 _FIRST_FAILURE: Final = 300
 _FIRST_ERROR: Final = 400
+_A_MOMENT: Final = 0.1
+_CUT: Final = 502
+"""What Envoy answers where a connection broke off before anything of the reply had gone on."""
 
 
 class Reply:
@@ -56,6 +59,7 @@ class Reply:
         "_decoder",
         "_framer",
         "_head",
+        "_headers_at",
         "_held",
         "_last",
         "_model",
@@ -69,6 +73,7 @@ class Reply:
         self._attempt = attempt
         self._call = replace(attempt.assignment.call(b"{}"), upstream_model=attempt.model)
         self._head = Headers()
+        self._headers_at = 0.0
         self._decoder: Decoder | None = None
         self._framer: Framer[Event] | None = None
         self._stream: StreamTranslator | None = None
@@ -90,6 +95,7 @@ class Reply:
     def headers(self, headers: Headers, *, end: bool, now: float) -> list[Step]:
         """The reply's headers; they are held."""
         self._head = headers
+        self._headers_at = now
         self._call = replace(self._call, reply_id=upstream_request_id(headers) or "")
         try:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
@@ -173,12 +179,24 @@ class Reply:
             self._conclude(now, status=_OK, verdict=judge_reason(Reason.INTERRUPTED), final=True, bill=bill)
         elif elapsed_ms + CLOCKS_DIFFER_MS >= self._attempt.assignment.try_ms:
             self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last, bill=bill)
+        elif self._is_under_way(now):
+            verdict, last = judge_reason(Reason.RESET), self._attempt.last
+            self._conclude(now, status=_CUT if last else None, verdict=verdict, final=last, bill=bill)
         elif self.has_headers:
-            # The provider cut its reply short, and the edge asks the next backend; or the client left just then.
+            # The provider cut its reply short, and the edge asks the next backend; or the client left while it waited.
             verdict = judge_reason(Reason.INTERRUPTED)
             self._conclude(now, status=None, verdict=verdict, final=self._attempt.last, bill=bill)
         else:
             self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True, bill=bill)
+
+    def _is_under_way(self, now: float) -> bool:
+        """Whether a whole answer has begun to come, or its headers a moment ago: hardly a client leaves just then.
+
+        It is made before it is sent. Some providers send their headers and white space at once, and then think.
+        """
+        if not self.has_headers or self._stream is not None:
+            return False
+        return any(map(bytes.strip, self._chunks)) or now - self._headers_at < _A_MOMENT
 
     @property
     def _is_told(self) -> bool:

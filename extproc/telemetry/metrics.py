@@ -29,6 +29,7 @@ _FIRST_TOKEN_BUCKETS: Final = (
     60.0,
 )
 _CALL: Final = ("route", "operation", "stream")
+_PERHAPS_LEFT: Final = frozenset({Reason.CLIENT_GONE, Reason.INTERRUPTED})
 
 
 class Metrics:
@@ -231,8 +232,7 @@ class Metrics:
 
     def _count_request(self, outcome: Outcome) -> None:
         call = (outcome.route, outcome.operation.value, "true" if outcome.stream else "false")
-        status = "client_gone" if outcome.reason is Reason.CLIENT_GONE else str(outcome.status or 504)
-        self._requests(*call, status).inc()
+        self._requests(*call, _status(outcome)).inc()
         self._request_duration(*call).observe(outcome.request_ms / 1_000)
 
     def _count_tokens(self, outcome: Outcome) -> None:
@@ -251,3 +251,11 @@ class Metrics:
             self._cost(*place, outcome.cost.currency).inc(float(outcome.cost.amount))
         elif outcome.reason is None:
             self._unpriced(*place).inc()
+
+
+def _status(outcome: Outcome) -> str:
+    """What the client was given; the reason where it was perhaps not there any more. Time runs out in Envoy alone."""
+    reason = outcome.reason
+    if outcome.status is None and reason is not None and reason in _PERHAPS_LEFT:
+        return reason.value
+    return str(outcome.status or 504)

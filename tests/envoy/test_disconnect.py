@@ -7,6 +7,7 @@ import contextlib
 import random
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -93,6 +94,7 @@ def shared_crowd() -> Iterator[Crowd]:
             },
             "routes": {
                 "pair": {"models": ["pair"], "defaultBackend": {"name": "a"}, "fallback": {"backends": ["b"]}},
+                "alone": {"models": ["alone"], "defaultBackend": {"name": "a"}},
                 "short": {
                     "models": ["short"],
                     "defaultBackend": {"name": "a"},
@@ -146,6 +148,26 @@ def test_provider_is_left_when_the_client_leaves(
     assert len(crowd.a.requests) == 1
     assert crowd.b.requests == []
     crowd.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent", "status"),
+    [
+        pytest.param(Silence(), 0, "client_gone", id="before-headers"),
+        pytest.param(HeadersThenSilence(), 1, "interrupted", id="after-headers"),
+    ],
+)
+def test_client_that_left_is_not_counted_as_answered(crowd: Crowd, fault: Fault, sent: int, status: str) -> None:
+    """Nor as one that waited in vain."""
+    crowd.a.always = fault
+    name = f'kortex_requests_total{{operation="chat",route="alone",status="{status}",stream="true"}}'
+    before = crowd.gateway.metrics().get(name, 0)
+    with RawClient(crowd.port) as client:
+        client.post(CHAT_PATH, call("alone", stream=True))
+        crowd.a.wait_for(lambda fake: any(request.bytes_sent >= sent for request in fake.requests))
+        time.sleep(0.2)
+    crowd.assert_nothing_is_left()
+    assert crowd.gateway.metrics()[name] == before + 1
 
 
 @pytest.mark.parametrize("leave", [RawClient.close, RawClient.reset], ids=["fin", "rst"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Literal
 
 import httpx
 import orjson
@@ -238,6 +239,55 @@ def test_client_gets_the_last_error_when_every_backend_failed(stage: Stage, *, s
     ]
     assert all(past["milliseconds"] >= 0 for past in attempts)
     assert not any(key in reply.text for key in KEYS.values())
+
+
+@pytest.mark.parametrize("how", ["reset", "fin"])
+@pytest.mark.parametrize(("model", "asked"), [("alone", ["a"]), ("pair", ["a", "b"])])
+def test_last_backend_is_blamed_when_it_cuts_its_answer_off(
+    stage: Stage, model: str, asked: list[str], how: Literal["reset", "fin"]
+) -> None:
+    """Envoy makes this reply without asking anybody; it reads as the ones that are made with care."""
+    stage.a.always = stage.b.always = CutAt(40, how, pause=0.05)
+    before = stage.gateway.metrics()
+    reply = stage.chat(model)
+    assert reply.status_code == 502
+    error = reply.json()["error"]
+    assert (error["type"], error["code"], error["param"]) == ("server_error", "connection_reset", None)
+    assert error["message"].startswith(f"The backend '{asked[-1]}' closed the connection before it answered.")
+    assert ("tried a: reset, b: reset" in error["message"]) is (model == "pair")
+    assert [(past["backend"], past["outcome"], past["status"]) for past in error["attempts"]] == [
+        (backend, "reset", None) for backend in asked
+    ]
+    assert all(past["milliseconds"] >= 0 for past in error["attempts"])
+    assert reply.headers["x-kortex-backend"] == asked[-1]
+    assert reply.headers["x-kortex-attempts"] == str(len(asked))
+    assert reply.headers.get("x-kortex-trail", "").startswith("a=reset;" if model == "pair" else "")
+    assert not [name for name in reply.headers if name.startswith("x-envoy-")]
+    lines = stage.gateway.until(lambda: full(stage.gateway.logged(reply), len(asked)), "the attempts are logged")
+    assert [(line["backend"], line["outcome"], line["final"]) for line in lines] == [
+        (backend, "reset", backend == asked[-1]) for backend in asked
+    ]
+    assert lines[-1]["status"] == 502
+    after = stage.gateway.metrics()
+    for name in (
+        f'kortex_attempts_total{{backend="{asked[-1]}",outcome="reset"}}',
+        f'kortex_requests_total{{operation="chat",route="{model}",status="502",stream="false"}}',
+    ):
+        assert after[name] - before.get(name, 0) == 1
+
+
+def full(lines: list[Any], count: int) -> list[Any] | None:
+    """The lines, once all of them are there."""
+    return lines if len(lines) == count else None
+
+
+def test_client_is_told_who_cut_a_stream_that_had_not_begun(stage: Stage) -> None:
+    """The last backend's headers were there, its first event was not."""
+    stage.a.always = CutAfter(0, "reset")
+    reply = stage.chat("alone", stream=True)
+    assert reply.status_code == 502
+    assert reply.json()["error"]["code"] == "connection_reset"
+    assert [past["outcome"] for past in reply.json()["error"]["attempts"]] == ["reset"]
 
 
 def test_client_gets_a_504_when_every_backend_stays_silent(stage: Stage) -> None:

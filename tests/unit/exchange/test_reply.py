@@ -366,6 +366,36 @@ def test_abandoned_attempt_says_why(
     assert (reply.outcome.reason, reply.outcome.final) == (reason, final)
 
 
+@pytest.mark.parametrize(
+    ("number", "status", "final"), [pytest.param(1, None, False, id="next"), pytest.param(2, 502, True, id="last")]
+)
+@pytest.mark.parametrize(
+    ("pieces", "now"),
+    [
+        pytest.param([b'{"choices":[{"mess'], 101.5, id="within-it"),
+        pytest.param([], 101.01, id="just-after-its-headers"),
+    ],
+)
+def test_whole_answer_that_breaks_off_is_its_providers_fault(
+    start: StartAttempt, pieces: list[bytes], now: float, number: int, status: int | None, *, final: bool
+) -> None:
+    """It is made when it begins to come, and comes at once: no client leaves just then."""
+    reply, _ = play(start(number=number), head(), *pieces, end=False)
+    reply.abandon(now)
+    assert reply.outcome is not None
+    assert (reply.outcome.reason, reply.outcome.status, reply.outcome.final) == (Reason.RESET, status, final)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nobody_is_blamed_when_a_reply_breaks_off_before_its_answer(start: StartAttempt, *, stream: bool) -> None:
+    """Some providers send white space while they think, and who waits may leave."""
+    kind = "text/event-stream" if stream else "application/json"
+    reply, _ = play(start(stream=stream, number=2), head(kind=kind), b"\n\n", end=False)
+    reply.abandon(101.5)
+    assert reply.outcome is not None
+    assert reply.outcome.reason is Reason.INTERRUPTED
+
+
 def test_bug_in_decoding_is_an_error_for_the_client(start: StartAttempt) -> None:
     """Never a hang."""
     reply = Reply(start(number=2))

@@ -121,8 +121,8 @@ SO_FAR = [request_headers("named"), REQUEST_BODY, REPLY_HEADERS, REPLY_PART, REP
     [
         pytest.param("named", SO_FAR[:1], Reason.CLIENT_GONE, id="before-the-body"),
         pytest.param("named", SO_FAR[:2], Reason.CLIENT_GONE, id="before-the-reply"),
-        pytest.param("named", SO_FAR[:3], Reason.INTERRUPTED, id="after-the-replys-headers"),
-        pytest.param("named", SO_FAR[:4], Reason.INTERRUPTED, id="within-the-reply"),
+        pytest.param("named", SO_FAR[:3], Reason.RESET, id="after-the-replys-headers"),
+        pytest.param("named", SO_FAR[:4], Reason.RESET, id="within-the-reply"),
         pytest.param("named", SO_FAR, None, id="after-the-reply"),
         pytest.param("plain", [request_headers("plain")], Reason.CLIENT_GONE, id="without-need-of-the-body"),
     ],
