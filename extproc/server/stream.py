@@ -87,16 +87,18 @@ class _ArrivalStream:
             try:
                 reply, done = await self._reply(message)
             except KortexError as error:
-                self._give_back()
-                self._recorder.refused(self._refusal(error))
-                reply, done = refusal(error), True
+                reply, done = self._refused(error), True
             except Exception:
-                self._give_back()
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
-                reply, done = refusal(broken()), True
+                reply, done = self._refused(broken()), True
             await self._write(reply)
             if done:
                 return
+
+    def _refused(self, error: KortexError) -> bytes:
+        self._give_back()
+        self._recorder.refused(self._refusal(error))
+        return refusal(error)
 
     async def _write(self, reply: bytes) -> None:
         """What was reserved for a request that went away meanwhile is given back: no attempt will settle it."""

@@ -69,6 +69,23 @@ class Recorder:
         pass
 
 
+class OpenGate(Gate):
+    """Takes back what nobody used."""
+
+    def give_back(self, reservation: Reservation) -> None:
+        pass
+
+
+class Noting(Recorder):
+    """Notes what is refused."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Refusal] = []
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusals.append(refusal)
+
+
 class Board:
     """Knows nothing of any backend."""
 
@@ -77,6 +94,13 @@ class Board:
 
     def planned(self, backend: str) -> None:
         pass
+
+
+class BrokenBoard(Board):
+    """Has a bug."""
+
+    def state(self, backend: str) -> BackendState:
+        raise ZeroDivisionError(backend)
 
 
 class Current:
@@ -128,3 +152,19 @@ async def test_a_budget_that_runs_low_refuses_no_call_that_its_own_model_can_ser
     headers = envoy.received[-1].request_body.response.header_mutation.set_headers
     assigned = {one.header.key: one.header.raw_value.decode() for one in headers}
     assert read_assignment(assigned[ASSIGNMENT]).plan == ("dear",)
+
+
+async def test_a_bug_is_told_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """As a refusal that is the gateway's own fault; the traceback is in the log alone."""
+    envoy, recorder = Envoy(), Noting()
+    processor = ExternalProcessor(Current(), cast("Any", recorder), BrokenBoard(), OpenGate("little"))
+    await processor.process(None, cast("Context", envoy))
+    reply = envoy.received[-1].immediate_response
+    assert reply.status.code == 500
+    assert b"internal_error" in reply.body
+    assert b"ZeroDivisionError" not in reply.body
+    (refusal,) = recorder.refusals
+    assert (refusal.error.status, refusal.error.code, refusal.path) == (500, "internal_error", "/v1/chat/completions")
+    assert refusal.caller is not None
+    logged = [(record.levelname, record.message) for record in caplog.records if record.name.startswith("extproc")]
+    assert logged == [("ERROR", "arrival failed")]
