@@ -247,6 +247,11 @@ def holding(planned: Planned, reservation: Reservation) -> Planned:
     return replace(planned, reservation=reservation)
 
 
+def probing(planned: Planned) -> Planned:
+    """The same, with the first attempt known as a probe when it ends."""
+    return replace(planned, assignment=replace(planned.assignment, probe=True))
+
+
 def _chosen(asked: str, snapshot: Snapshot, key: Key, brownout: Brownout | None) -> tuple[CompiledRoute, str]:
     """The route, and the name by which it knows the model. Raises as ``_permitted``."""
     route = _permitted(asked, snapshot, key)

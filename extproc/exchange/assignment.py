@@ -68,6 +68,8 @@ class Assignment:
     """Why this plan, in a line."""
     explain: bool = False
     """The reply is to say so."""
+    probe: bool = False
+    """Whether the first attempt is let through to try whether its backend is back."""
 
     @property
     def explained(self) -> tuple[tuple[str, str], ...]:

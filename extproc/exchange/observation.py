@@ -37,14 +37,16 @@ def observe(outcome: Outcome, *, now: float) -> Observation:
         return Observation(
             backend=outcome.backend,
             result=Result.SUCCESS,
+            probe=outcome.probe,
             first_token_ms=outcome.first_event_ms if outcome.stream else None,
             tokens_per_second=_rate(outcome),
         )
     if outcome.reason not in _FAILURES:
-        return Observation(backend=outcome.backend, result=Result.NEUTRAL)
+        return Observation(backend=outcome.backend, result=Result.NEUTRAL, probe=outcome.probe)
     return Observation(
         backend=outcome.backend,
         result=Result.FAILURE,
+        probe=outcome.probe,
         reason=outcome.reason.value,
         retry_after=retry_after_seconds(outcome.retry_after, now=now),
     )

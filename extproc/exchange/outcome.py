@@ -63,6 +63,8 @@ class Outcome:
     """Whom the call was for."""
     retry_after: str | None = None
     """What the provider said in its header of that name when it failed."""
+    probe: bool = False
+    """Whether it was let through to try whether its backend is back."""
 
     @property
     def reason(self) -> Reason | None:
@@ -118,4 +120,5 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         ended=now,
         trace=attempt.trace,
         retry_after=retry_after,
+        probe=assignment.probe and attempt.number == 1,
     )

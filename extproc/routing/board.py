@@ -12,8 +12,10 @@ from extproc.routing.health import BackendState, Circuit
 
 _WEIGHT: Final = 0.2
 """Of the newest measurement in a decayed average."""
-_UNUSED_PROBE: Final = 0.5
-"""Seconds a worker has for using a probe before another worker gets it: it may have no traffic."""
+_UNUSED_PROBE: Final = 0.8
+"""Seconds a worker has for using a probe: it may have no traffic."""
+_UNHEARD_PROBE: Final = 1.0
+"""Seconds after which another worker gets it. Meanwhile one that was used just in time is heard of."""
 _LOST_PROBE: Final = 30.0
 """Seconds after which a probe without a result is given up. Answers may take longer, but then another may try too."""
 
@@ -29,10 +31,12 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One attempt that has ended. ``retry_after`` is seconds."""
+    """One attempt that has ended, or a probe that nobody was sent with. ``retry_after`` is seconds."""
 
     backend: str
     result: Result
+    probe: bool = False
+    """Whether it was let through to try a half-open backend."""
     reason: str | None = None
     retry_after: float | None = None
     first_token_ms: float | None = None
@@ -94,7 +98,8 @@ class Board:
             row.breaker.failed(
                 now, reason=observation.reason or "failure", chance=chance, retry_after=observation.retry_after
             )
-        self._end_probe(row)
+        if observation.probe:
+            self._end_probe(row)
         return self._moved(observation.backend, before)
 
     def running(self, worker: int, in_flight: Mapping[str, int]) -> None:
@@ -137,13 +142,7 @@ class Board:
 
     def states(self, worker: int) -> dict[str, BackendState]:
         """As that worker shall see them: half-open only where it holds a probe, open otherwise."""
-        return {
-            backend: state if state.circuit is not Circuit.HALF_OPEN or held else replace(state, circuit=Circuit.OPEN)
-            for backend, state, held in (
-                (backend, self._state(backend, row), any(p.worker == worker and not p.used for p in row.probes))
-                for backend, row in self._rows.items()
-            )
-        }
+        return {backend: _seen_by(worker, row, self._state(backend, row)) for backend, row in self._rows.items()}
 
     def overview(self) -> dict[str, BackendState]:
         """As they are."""
@@ -169,11 +168,12 @@ class Board:
         if after is Circuit.OPEN:
             self.opened[backend] += 1
         if after is not Circuit.HALF_OPEN:
-            self._rows[backend].probes = []
+            row = self._rows[backend]
+            row.probes = [probe for probe in row.probes if probe.used]
         return True
 
     def _end_probe(self, row: _Row) -> None:
-        """Any attempt's end frees one: another worker may have run the attempt than the one that planned it."""
+        """Whichever: another worker may have run the attempt than the one that planned it."""
         used = next((probe for probe in row.probes if probe.used), None)
         if used is not None:
             row.probes.remove(used)
@@ -181,7 +181,7 @@ class Board:
     def _give_probes(self, row: _Row, workers: Sequence[int], now: float) -> bool:
         if row.breaker.circuit is not Circuit.HALF_OPEN or row.unhealthy is not None or not workers:
             return False
-        kept = [probe for probe in row.probes if now - probe.given < (_LOST_PROBE if probe.used else _UNUSED_PROBE)]
+        kept = [probe for probe in row.probes if now - probe.given < (_LOST_PROBE if probe.used else _UNHEARD_PROBE)]
         changed = len(kept) != len(row.probes)
         while len(kept) < row.breaker.settings.half_open_requests:
             self._turn += 1
@@ -189,6 +189,15 @@ class Board:
             changed = True
         row.probes = kept
         return changed
+
+
+def _seen_by(worker: int, row: _Row, state: BackendState) -> BackendState:
+    if state.circuit is not Circuit.HALF_OPEN:
+        return state
+    held = next((probe for probe in row.probes if probe.worker == worker and not probe.used), None)
+    if held is None:
+        return replace(state, circuit=Circuit.OPEN)
+    return replace(state, probe_until=held.given + _UNUSED_PROBE)
 
 
 def _decayed(average: float | None, newest: float | None) -> float | None:

@@ -30,6 +30,8 @@ class BackendState:
     """Decayed average of output."""
     in_flight: int = 0
     """Attempts under way, over all workers of the host."""
+    probe_until: float | None = None
+    """When half-open: Unix seconds until which one request may begin to try it."""
 
     @property
     def available(self) -> bool:

@@ -32,7 +32,11 @@ class BoardLink:
 
     def state(self, backend: str) -> BackendState:
         """See ``extproc.routing.health.BackendStates``."""
-        return self._states.get(backend, UNKNOWN)
+        state = self._states.get(backend, UNKNOWN)
+        if state.probe_until is not None and time.time() >= state.probe_until:
+            # By now it may be another worker's.
+            self._states[backend] = state = replace(state, circuit=Circuit.OPEN, probe_until=None)
+        return state
 
     def known(self, known: Known) -> None:
         """What the keeper tells."""
@@ -41,13 +45,20 @@ class BoardLink:
             for backend, fields in known.states.items()
         }
 
-    def planned(self, backend: str) -> None:
-        """A plan begins with this backend: where that was a probe, there is no other until the keeper gives one."""
+    def planned(self, backend: str) -> bool:
+        """A plan begins with this backend: where that is a probe, there is no other until the keeper gives one."""
         state = self.state(backend)
-        if state.circuit is Circuit.HALF_OPEN:
-            self._states[backend] = replace(state, circuit=Circuit.OPEN)
-            self._probes.append(backend)
-            self._flush()
+        if state.circuit is not Circuit.HALF_OPEN:
+            return False
+        self._states[backend] = replace(state, circuit=Circuit.OPEN, probe_until=None)
+        self._probes.append(backend)
+        self._flush()
+        return True
+
+    def dropped(self, backend: str) -> None:
+        """What was planned as a probe goes nowhere: the next request may be one."""
+        self._observations.append(Observation(backend=backend, result=Result.NEUTRAL, probe=True))
+        self._flush()
 
     def begun(self, backend: str) -> None:
         """An attempt begins; ``ended`` follows."""

@@ -51,8 +51,11 @@ class Recorder(Protocol):
 class Board(BackendStates, Protocol):
     """What is known of the backends, and who must hear of a plan."""
 
-    def planned(self, backend: str) -> None:
-        """A plan begins with this backend."""
+    def planned(self, backend: str) -> bool:
+        """A plan begins with this backend. Whether as a probe: as one of the few that may try whether it is back."""
+
+    def dropped(self, backend: str) -> None:
+        """What was planned as a probe goes nowhere."""
 
 
 class Gate(Protocol):

@@ -11,7 +11,7 @@ from typing import Final
 from extproc.admission.keyring import ANYONE
 from extproc.admission.settlement import NOTHING_HELD
 from extproc.errors import ClientError, InvalidApiKey, KortexError
-from extproc.exchange.arrival import Answer, Planned, arrive, holding, plan_call
+from extproc.exchange.arrival import Answer, Planned, arrive, holding, plan_call, probing
 from extproc.exchange.charging import told_of
 from extproc.exchange.failure import broken
 from extproc.exchange.refusal import Refusal
@@ -71,6 +71,7 @@ class _ArrivalStream:
         self._context = context
         self._gate = gate
         self._reservation = NOTHING_HELD
+        self._probe: str | None = None
         self._recorder = recorder
         self._snapshot = snapshot
         self._board = board
@@ -80,6 +81,14 @@ class _ArrivalStream:
         self._began = time.time()
 
     async def serve(self) -> None:
+        try:
+            await self._serve()
+        except BaseException:
+            # The request went away meanwhile: no attempt will settle what was reserved for it.
+            self._give_back()
+            raise
+
+    async def _serve(self) -> None:
         while True:
             message = await next_message(self._context)
             if message is None:
@@ -91,7 +100,7 @@ class _ArrivalStream:
             except Exception:
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
                 reply, done = self._refused(broken()), True
-            await self._write(reply)
+            await self._context.write(reply)
             if done:
                 return
 
@@ -100,17 +109,10 @@ class _ArrivalStream:
         self._recorder.refused(self._refusal(error))
         return refusal(error)
 
-    async def _write(self, reply: bytes) -> None:
-        """What was reserved for a request that went away meanwhile is given back: no attempt will settle it."""
-        try:
-            await self._context.write(reply)
-        except BaseException:
-            self._give_back()
-            raise
-
     def _give_back(self) -> None:
         self._gate.give_back(self._reservation)
         self._reservation = NOTHING_HELD
+        self._give_probe_back()
 
     async def _reply(self, message: ProcessingRequest) -> tuple[bytes, bool]:
         if message.HasField("request_headers"):
@@ -122,7 +124,6 @@ class _ArrivalStream:
             self._key = arrived
             return messages.CONTINUE_HEADERS, False
         planned = await self._planned(message.request_body.body)
-        self._board.planned(planned.backends[0])
         return messages.planned_reply(planned), True
 
     async def _planned(self, body: bytes) -> Planned:
@@ -137,7 +138,7 @@ class _ArrivalStream:
             states=self._board,
             key=self._key,
         )
-        planned = plan(decided=self._recorder.decided)
+        planned = self._claimed(plan(decided=self._recorder.decided))
         if planned.charge is None:
             return planned
         admission = await self._gate.admit(planned.charge)
@@ -150,7 +151,23 @@ class _ArrivalStream:
             # Also what the cheaper model has no room, no price or no permission for: nobody asked for that model, and
             # what it cannot do is done by the dearer one, while there is still money for it.
             return holding(planned, admission.reservation)
-        return holding(cheaper, told_of(admission.brownout, admission.reservation))
+        return holding(self._claimed(cheaper), told_of(admission.brownout, admission.reservation))
+
+    def _claimed(self, planned: Planned) -> Planned:
+        """Where it begins with a probe, that is taken in the moment of the choice: a request that comes while this one
+
+        waits for its reservation must not make the same choice.
+        """
+        backend = planned.backends[0]
+        if backend != self._probe:
+            self._give_probe_back()
+            self._probe = backend if self._board.planned(backend) else None
+        return planned if self._probe is None else probing(planned)
+
+    def _give_probe_back(self) -> None:
+        if self._probe is not None:
+            self._board.dropped(self._probe)
+            self._probe = None
 
     def _refusal(self, error: KortexError) -> Refusal:
         return Refusal(

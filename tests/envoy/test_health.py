@@ -24,12 +24,14 @@ backends:
   alone: {{provider: custom, url: "{a}"}}
   served: {{provider: vllm, url: "{a}", healthCheck: {{interval: 100ms, failureThreshold: 2}}}}
   narrow: {{provider: custom, url: "{a}", maxConcurrency: 2}}
+budgets: [{{name: plenty, match: {{route: counted}}, tokens: 1000000000}}]
 routes:
   pair:
     models: [pair]
     defaultBackend: {{name: first}}
     fallback: {{backends: [second]}}
     retries: {{backoff: 10ms}}
+  counted: {{models: [counted], defaultBackend: {{name: first}}, fallback: {{backends: [second]}}}}
   alone: {{models: [alone], defaultBackend: {{name: alone}}, retries: {{perBackend: 0}}}}
   served: {{models: [served], defaultBackend: {{name: served}}, fallback: {{backends: [second]}}}}
   narrow: {{models: [narrow], defaultBackend: {{name: narrow}}, fallback: {{backends: [second]}}}}
@@ -125,6 +127,29 @@ def test_a_dead_provider_is_spared_by_all_workers_and_serves_again_when_it_is_ba
     stage.a.clear_faults()
     stage.recover("first", "pair")
     assert [stage.chat("pair").headers["x-kortex-backend"] for _ in range(8)] == ["first"] * 8
+
+
+def test_one_request_at_a_time_probes_though_many_are_let_through_at_once(stage: Stage) -> None:
+    """Each waits for the budget's store between the choice of its backend and its way there."""
+    stage.a.always = Status(503)
+    for _ in range(6):
+        stage.chat("counted")
+    stage.until("first", "open")
+    stage.a.clear_faults()
+    stage.a.clear()
+    stage.a.latency = 2.0
+    try:
+        with ThreadPoolExecutor(48) as pool:
+            while not stage.a.requests:
+                for _ in range(48):
+                    pool.submit(stage.chat, "counted")
+                time.sleep(0.1)
+            time.sleep(1.0)
+            probes = len(stage.a.requests)
+    finally:
+        stage.a.latency = 0.0
+    assert probes == 1
+    stage.recover("first", "pair")
 
 
 def test_a_retry_after_spares_the_backend_for_that_long(stage: Stage) -> None:

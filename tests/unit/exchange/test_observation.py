@@ -47,6 +47,19 @@ def test_an_unstreamed_answer_says_nothing_of_the_first_token(outcome: Outcome) 
     assert (seen.result, seen.first_token_ms, seen.tokens_per_second) == (Result.SUCCESS, None, None)
 
 
+@pytest.mark.parametrize("reason", [None, Reason.RESET, Reason.CLIENT_GONE])
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_first_attempt_of_a_probing_request_is_the_probe(
+    start: StartAttempt, number: int, reason: Reason | None
+) -> None:
+    """However it ends; the second one is at another backend."""
+    attempt = start(number=number)
+    attempt = replace(attempt, assignment=replace(attempt.assignment, probe=True))
+    verdict = None if reason is None else judge_reason(reason)
+    outcome = conclude(attempt, now=attempt.started + 1, status=None, final=True, verdict=verdict)
+    assert observe(outcome, now=0.0).probe is (number == 1)
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_only_what_the_next_request_would_meet_is_a_failure(outcome: Outcome, reason: Reason) -> None:
     """Client cancels, refusals and other 4xx never are."""

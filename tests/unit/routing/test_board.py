@@ -21,6 +21,7 @@ SETTINGS = BreakerSettings(
 FAILURE = Observation(backend="a", result=Result.FAILURE, reason="overloaded")
 SUCCESS = Observation(backend="a", result=Result.SUCCESS)
 NEUTRAL = Observation(backend="a", result=Result.NEUTRAL)
+PROBE_FAILED = replace(FAILURE, probe=True)
 
 
 def opened(*, at: float = 0.0, settings: BreakerSettings = SETTINGS) -> Board:
@@ -53,7 +54,9 @@ def test_one_worker_at_a_time_may_probe() -> None:
     first = probers(board, 1, 2, 3)
     assert len(first) == 1
     assert not board.tick((1, 2, 3), now=1.2)
-    assert board.tick((1, 2, 3), now=1.6)
+    assert board.states(first[0])["a"].probe_until == 1.8
+    assert not board.tick((1, 2, 3), now=1.9)
+    assert board.tick((1, 2, 3), now=2.1)
     second = probers(board, 1, 2, 3)
     assert len(second) == 1
     assert second != first
@@ -67,10 +70,28 @@ def test_no_other_probe_is_given_while_one_is_under_way() -> None:
     board.probing(worker, "a")
     board.tick((1, 2), now=5.0)
     assert probers(board, 1, 2) == []
-    board.observe(FAILURE, now=5.0, chance=1.0)
+    board.observe(PROBE_FAILED, now=5.0, chance=1.0)
     assert not board.tick((1, 2), now=6.9)
     assert board.tick((1, 2), now=7.0)
     assert len(probers(board, 1, 2)) == 1
+
+
+def test_no_other_probe_is_given_when_another_request_ends() -> None:
+    """It had begun before the circuit opened; whether it opens it again, or says nothing."""
+    board = opened()
+    board.tick((1,), now=1.0)
+    board.probing(1, "a")
+    board.observe(NEUTRAL, now=1.1, chance=1.0)
+    board.tick((1,), now=1.2)
+    assert probers(board, 1) == []
+    board.observe(FAILURE, now=1.3, chance=1.0)
+    assert board.overview()["a"].circuit is Circuit.OPEN
+    board.tick((1,), now=4.0)
+    assert board.overview()["a"].circuit is Circuit.HALF_OPEN
+    assert probers(board, 1) == []
+    board.observe(PROBE_FAILED, now=4.1, chance=1.0)
+    board.tick((1,), now=9.0)
+    assert probers(board, 1) == [1]
 
 
 def test_a_probe_that_told_nothing_is_given_again() -> None:
@@ -78,7 +99,7 @@ def test_a_probe_that_told_nothing_is_given_again() -> None:
     board = opened()
     board.tick((1,), now=1.0)
     board.probing(1, "a")
-    board.observe(NEUTRAL, now=1.1, chance=1.0)
+    board.observe(replace(NEUTRAL, probe=True), now=1.1, chance=1.0)
     assert board.tick((1,), now=1.2)
     assert probers(board, 1) == [1]
 

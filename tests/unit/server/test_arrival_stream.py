@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import grpc
@@ -10,7 +11,8 @@ import pytest
 from extproc.admission.settlement import NOTHING_HELD, Reservation
 from extproc.config.limits import Tier
 from extproc.config.load import load
-from extproc.exchange.assignment import read_assignment
+from extproc.errors import QuotaUnavailable
+from extproc.exchange.assignment import Assignment, read_assignment
 from extproc.exchange.charging import Brownout, Charge
 from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
@@ -20,7 +22,7 @@ from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.quota.gate import Admission
 from extproc.routing.decision import Decision
-from extproc.routing.health import UNKNOWN, BackendState
+from extproc.routing.health import UNKNOWN, BackendState, Circuit
 from extproc.server.seams import Context
 from extproc.server.stream import ExternalProcessor
 
@@ -29,7 +31,10 @@ backends:
   dear: {provider: custom, url: "http://provider.test"}
   little: {provider: custom, url: "http://provider.test", contextWindow: 20}
   free: {provider: custom, url: "http://provider.test", unpriced: reject}
+  spare: {provider: custom, url: "http://provider.test"}
 routes:
+  pair: {models: [pair], defaultBackend: {name: dear}, fallback: {backends: [spare]}}
+  spare: {models: [spare], defaultBackend: {name: spare}}
   dear: {models: [dear], defaultBackend: {name: dear}}
   little: {models: [little], defaultBackend: {name: little}}
   free: {models: [free], defaultBackend: {name: free}}
@@ -92,8 +97,49 @@ class Board:
     def state(self, backend: str) -> BackendState:
         return UNKNOWN
 
-    def planned(self, backend: str) -> None:
-        pass
+    def planned(self, backend: str) -> bool:
+        return False
+
+    def dropped(self, backend: str) -> None:
+        raise AssertionError(backend)
+
+
+class HalfOpenBoard(Board):
+    """One request may probe the backend ``dear``."""
+
+    def __init__(self) -> None:
+        self.free = True
+        self.heard: list[str] = []
+
+    def state(self, backend: str) -> BackendState:
+        if backend != "dear":
+            return UNKNOWN
+        return BackendState(circuit=Circuit.HALF_OPEN if self.free else Circuit.OPEN)
+
+    def planned(self, backend: str) -> bool:
+        taken = backend == "dear" and self.free
+        self.free = self.free and not taken
+        self.heard += ["taken"] if taken else []
+        return taken
+
+    def dropped(self, backend: str) -> None:
+        self.heard.append(f"{backend} dropped")
+
+
+class SlowGate(OpenGate):
+    """Lets requests through when it is told to, or never."""
+
+    def __init__(self, error: Exception | None = None, alias: str | None = None) -> None:
+        self.asked, self.opened = asyncio.Semaphore(0), asyncio.Event()
+        self._error = error
+        self._tier = None if alias is None else Brownout(budget="pocket-money", tier=Tier(at=50, alias=alias))
+
+    async def admit(self, charge: Charge) -> Admission:
+        self.asked.release()
+        await self.opened.wait()
+        if self._error is not None:
+            raise self._error
+        return Admission(reservation=NOTHING_HELD, brownout=self._tier)
 
 
 class BrokenBoard(Board):
@@ -118,12 +164,13 @@ class Current:
 class Envoy:
     """The other end of the stream."""
 
-    def __init__(self) -> None:
-        headers = {":method": "POST", ":path": "/v1/chat/completions", "content-length": str(len(BODY))}
+    def __init__(self, model: str = "dear") -> None:
+        body = BODY.replace(b'"dear"', b'"%s"' % model.encode())
+        headers = {":method": "POST", ":path": "/v1/chat/completions", "content-length": str(len(body))}
         first = ProcessingRequest()
         for name, value in headers.items():
             first.request_headers.headers.headers.add(key=name, raw_value=value.encode())
-        self._messages = [first, ProcessingRequest(request_body={"body": BODY, "end_of_stream": True})]
+        self._messages = [first, ProcessingRequest(request_body={"body": body, "end_of_stream": True})]
         self.received: list[ProcessingResponse] = []
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
@@ -149,9 +196,68 @@ async def test_a_budget_that_runs_low_refuses_no_call_that_its_own_model_can_ser
     envoy = Envoy()
     processor = ExternalProcessor(Current(), cast("Any", Recorder()), Board(), Gate(alias))
     await processor.process(None, cast("Context", envoy))
+    assert planned_by(envoy).plan == ("dear",)
+
+
+def planned_by(envoy: Envoy) -> Assignment:
+    """What arrival has made of the request."""
     headers = envoy.received[-1].request_body.response.header_mutation.set_headers
     assigned = {one.header.key: one.header.raw_value.decode() for one in headers}
-    assert read_assignment(assigned[ASSIGNMENT]).plan == ("dear",)
+    return read_assignment(assigned[ASSIGNMENT])
+
+
+async def test_one_of_two_requests_that_wait_together_is_the_probe() -> None:
+    """It is chosen before it waits for what limits and budgets say; the other goes elsewhere."""
+    board, gate, envoys = HalfOpenBoard(), SlowGate(), (Envoy("pair"), Envoy("pair"))
+    processor = ExternalProcessor(Current(), cast("Any", Recorder()), board, gate)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for envoy in envoys:
+            group.create_task(processor.process(None, cast("Context", envoy)))
+        for _ in envoys:
+            await gate.asked.acquire()
+        gate.opened.set()
+    plans = [planned_by(envoy) for envoy in envoys]
+    assert [(plan.plan, plan.probe) for plan in plans] == [(("dear", "spare"), True), (("spare", "dear"), False)]
+    assert board.heard == ["taken"]
+
+
+async def test_a_probe_is_given_back_when_its_request_is_refused() -> None:
+    """Nobody will be asked."""
+    board, gate = HalfOpenBoard(), SlowGate(error=QuotaUnavailable("not now"))
+    gate.opened.set()
+    await ExternalProcessor(Current(), cast("Any", Noting()), board, gate).process(None, cast("Context", Envoy("pair")))
+    assert board.heard == ["taken", "dear dropped"]
+
+
+async def test_a_probe_is_given_back_when_its_client_leaves() -> None:
+    """While it waited."""
+    board, gate = HalfOpenBoard(), SlowGate()
+    processor = ExternalProcessor(Current(), cast("Any", Recorder()), board, gate)
+    task = asyncio.create_task(processor.process(None, cast("Context", Envoy("pair"))))
+    await gate.asked.acquire()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert board.heard == ["taken", "dear dropped"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "probe", "heard"),
+    [
+        pytest.param("dear", True, ["taken"], id="the-same-backend"),
+        pytest.param("spare", False, ["taken", "dear dropped"], id="another-backend"),
+    ],
+)
+async def test_a_probe_is_the_cheaper_call_s_where_that_goes_there_too(
+    alias: str, heard: list[str], *, probe: bool
+) -> None:
+    """A budget that runs low decides a second time."""
+    board, gate, envoy = HalfOpenBoard(), SlowGate(alias=alias), Envoy("pair")
+    gate.opened.set()
+    await ExternalProcessor(Current(), cast("Any", Recorder()), board, gate).process(None, cast("Context", envoy))
+    assert planned_by(envoy).plan == (alias,)
+    assert planned_by(envoy).probe is probe
+    assert board.heard == heard
 
 
 async def test_a_bug_is_told_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

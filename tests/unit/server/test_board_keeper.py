@@ -20,7 +20,7 @@ routes: {all: {models: ["*"], defaultBackend: {name: a}}}
 
 def seen(result: Result, *, retry_after: float | None = None, probes: tuple[str, ...] = ()) -> Seen:
     """One attempt's end."""
-    observation = asdict(Observation(backend="a", result=result, retry_after=retry_after))
+    observation = asdict(Observation(backend="a", result=result, retry_after=retry_after, probe=bool(probes)))
     return Seen(observations=[observation], in_flight={}, probes=list(probes))
 
 
