@@ -20,6 +20,7 @@ from extproc.exchange.trace import TRACEPARENT, Trace, continue_trace
 from extproc.headers import REQUEST_ID, Headers
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.routing.decision import Decision
 from extproc.server import messages
 from extproc.server.attempt_stream import AttemptStream
 from extproc.server.seams import Board, Context, Current, Gate, Recorder, next_message
@@ -72,6 +73,7 @@ class _ArrivalStream:
         self._gate = gate
         self._reservation = NOTHING_HELD
         self._probe: str | None = None
+        self._decision: Decision | None = None
         self._recorder = recorder
         self._snapshot = snapshot
         self._board = board
@@ -123,7 +125,12 @@ class _ArrivalStream:
                 return messages.immediate_reply(arrived, None), True
             self._key = arrived
             return messages.CONTINUE_HEADERS, False
-        planned = await self._planned(message.request_body.body)
+        try:
+            planned = await self._planned(message.request_body.body)
+        finally:
+            # Once, though a budget that runs low has a call decided about anew.
+            if self._decision is not None:
+                self._recorder.decided(self._decision)
         return messages.planned_reply(planned), True
 
     async def _planned(self, body: bytes) -> Planned:
@@ -138,7 +145,7 @@ class _ArrivalStream:
             states=self._board,
             key=self._key,
         )
-        planned = self._claimed(plan(decided=self._recorder.decided))
+        planned = self._claimed(plan(decided=self._decided))
         if planned.charge is None:
             return planned
         admission = await self._gate.admit(planned.charge)
@@ -151,7 +158,11 @@ class _ArrivalStream:
             # Also what the cheaper model has no room, no price or no permission for: nobody asked for that model, and
             # what it cannot do is done by the dearer one, while there is still money for it.
             return holding(planned, admission.reservation)
+        self._decided(cheaper.decision)
         return holding(self._claimed(cheaper), told_of(admission.brownout, admission.reservation))
+
+    def _decided(self, decision: Decision) -> None:
+        self._decision = decision
 
     def _claimed(self, planned: Planned) -> Planned:
         """Where it begins with a probe, that is taken in the moment of the choice: a request that comes while this one

@@ -39,11 +39,26 @@ routes:
     retries: {{perBackend: 0}}
     experiments: [{{name: model, control: old, treatment: new, trafficPercent: 50}}]
     defaultBackend: {{name: old}}
+  dear:
+    models: [dear]
+    experiments: [{{name: first-choice, control: old, treatment: new, trafficPercent: 100}}]
+    defaultBackend: {{name: old}}
+  cheap:
+    models: [cheap]
+    experiments: [{{name: second-choice, control: old, treatment: new, trafficPercent: 100}}]
+    defaultBackend: {{name: old}}
   ruled:
     models: [ruled]
     experiments: [{{name: vip, control: old, treatment: new, trafficPercent: 100, unit: {{header: x-team}}}}]
     rules: [{{match: {{headers: {{x-tier: gold}}}}, experiment: vip}}]
     defaultBackend: {{name: other}}
+quota: {{url: "sqlite:///{books}/quota.db"}}
+budgets:
+  - name: pocket-money
+    match: {{route: dear}}
+    tokens: 1000
+    estimator: {{cap: 10}}
+    tiers: [{{at: "10%", alias: cheap}}]
 """
 
 
@@ -61,6 +76,7 @@ class Stage:
     """A gateway with two workers before two providers."""
 
     gateway: KortexProcess
+    config: str
     a: FakeProvider
     b: FakeProvider
 
@@ -73,14 +89,12 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Stage]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Started once."""
-    with (
-        FakeProvider(name="a") as a,
-        FakeProvider(name="b") as b,
-        KortexProcess(CONFIG.format(a=a.url, b=b.url), workers=2) as gateway,
-    ):
-        yield Stage(gateway, a, b)
+    with FakeProvider(name="a") as a, FakeProvider(name="b") as b:
+        config = CONFIG.format(a=a.url, b=b.url, books=tmp_path_factory.mktemp("books"))
+        with KortexProcess(config, workers=2) as gateway:
+            yield Stage(gateway, config, a, b)
 
 
 @pytest.fixture
@@ -102,9 +116,32 @@ def test_each_user_keeps_the_variant_on_every_worker_and_after_a_restart(stage: 
         assert again == {first[user]}
     asked = Counter(request.json["user"] for request in stage.b.requests)
     assert asked == {user: 3 for user in users if first[user] == "model=treatment"}
-    with KortexProcess(CONFIG.format(a=stage.a.url, b=stage.b.url)) as other:
-        restarted = Stage(other, stage.a, stage.b)
+    with KortexProcess(stage.config) as other:
+        restarted = Stage(other, stage.config, stage.a, stage.b)
         assert {user: restarted.chat("half", user).headers["x-kortex-experiment"] for user in users} == first
+
+
+def test_a_call_that_a_budget_made_cheaper_is_in_the_experiment_of_the_cheaper_model(stage: Stage) -> None:
+    """It is decided about twice, and counts once: as what it was in the end."""
+    before = stage.gateway.metrics()
+    wanted: Counter[str] = Counter()
+    while wanted["second-choice"] < 3:
+        wanted[stage.chat("dear").headers["x-kortex-experiment"].removesuffix("=treatment")] += 1
+    assert wanted["first-choice"] > 0
+
+    def grown(metric: str) -> float:
+        return stage.gateway.metrics().get(metric, 0.0) - before.get(metric, 0.0)
+
+    def counted(name: str, **labels: str) -> dict[str, float]:
+        written = "".join(f',{label}="{value}"' for label, value in labels.items())
+        metric = f'kortex_experiment_{name}{{experiment="%s"{written},variant="treatment"}}'
+        return {experiment: grown(metric % experiment) for experiment in wanted}
+
+    stage.gateway.until(lambda: counted("outcomes_total", outcome="answered") == wanted, "every outcome is counted")
+    assert counted("assignments_total") == wanted
+    assert counted("exposures_total") == wanted
+    decisions = {name: grown(f'kortex_decisions_total{{route="{name}",rule=""}}') for name in ("dear", "cheap")}
+    assert decisions == {"dear": wanted["first-choice"], "cheap": wanted["second-choice"]}
 
 
 def test_an_answer_counts_for_its_own_variant_alone(stage: Stage) -> None:
@@ -197,8 +234,8 @@ def test_the_report_counts_what_the_providers_received(stage: Stage, tmp_path: P
     """Users, requests and failovers by variant, from the ledger of a gateway with two workers."""
     ledger = f'ledger: {{url: "sqlite:///{tmp_path}/usage.db"}}\n'
     users = [f"user-{number}" for number in range(30)]
-    with KortexProcess(ledger + CONFIG.format(a=stage.a.url, b=stage.b.url), workers=2) as gateway:
-        booked = Stage(gateway, stage.a, stage.b)
+    with KortexProcess(ledger + stage.config, workers=2) as gateway:
+        booked = Stage(gateway, stage.config, stage.a, stage.b)
         for user in users * 2:
             assert booked.chat("half", user).status_code == 200
         by_variant = {

@@ -24,6 +24,7 @@ backends:
   alone: {{provider: custom, url: "{a}"}}
   served: {{provider: vllm, url: "{a}", healthCheck: {{interval: 100ms, failureThreshold: 2}}}}
   narrow: {{provider: custom, url: "{a}", maxConcurrency: 2}}
+quota: {{url: "sqlite:///{books}/quota.db"}}
 budgets: [{{name: plenty, match: {{route: counted}}, tokens: 1000000000}}]
 routes:
   pair:
@@ -43,6 +44,7 @@ class Stage:
     """A gateway with four workers before two providers."""
 
     gateway: KortexProcess
+    config: str
     a: FakeProvider
     b: FakeProvider
     client: httpx.Client
@@ -71,15 +73,12 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Stage]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Started once."""
-    with (
-        FakeProvider(name="a") as a,
-        FakeProvider(name="b") as b,
-        KortexProcess(CONFIG.format(a=a.url, b=b.base_url), env={"KEY": "sk-any"}, workers=4) as gateway,
-        httpx.Client(timeout=30) as client,
-    ):
-        yield Stage(gateway, a, b, client)
+    with FakeProvider(name="a") as a, FakeProvider(name="b") as b, httpx.Client(timeout=30) as client:
+        config = CONFIG.format(a=a.url, b=b.base_url, books=tmp_path_factory.mktemp("books"))
+        with KortexProcess(config, env={"KEY": "sk-any"}, workers=4) as gateway:
+            yield Stage(gateway, config, a, b, client)
 
 
 @pytest.fixture
@@ -162,11 +161,9 @@ def test_a_retry_after_spares_the_backend_for_that_long(stage: Stage) -> None:
     assert replies == ["second"] * 8
     assert stage.a.requests == []
     # What the provider asked for outlives this test: switching the breaker off and on closes it.
-    stage.gateway.reload(
-        CONFIG.format(a=stage.a.url, b=stage.b.base_url).replace("openFor: 500ms", "enabled: false, openFor: 500ms")
-    )
+    stage.gateway.reload(stage.config.replace("openFor: 500ms", "enabled: false, openFor: 500ms"))
     stage.until("first", "closed")
-    stage.gateway.reload(CONFIG.format(a=stage.a.url, b=stage.b.base_url))
+    stage.gateway.reload(stage.config)
 
 
 def test_a_backend_without_another_is_asked_although_its_circuit_is_open(stage: Stage) -> None:
