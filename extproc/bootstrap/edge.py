@@ -76,6 +76,14 @@ _CONNECTION_WINDOW: Final = 16 << 20
 _CLIENT_IDLE: Final = timedelta(hours=1)
 _HEADERS_WITHIN: Final = timedelta(seconds=10)
 _REQUEST_WITHIN: Final = timedelta(minutes=5)
+_TO_CLOSE: Final = timedelta(seconds=1)
+"""Without progress in writing, or until the client closes, once the connection is to be closed.
+
+Envoy's own default. A client learns of a stream that was cut only when it is over. But what it closes it may not have
+written yet: with 100 ms, clients that asked for ``connection: close`` and paused while they read lost the end of
+whole replies. A lost packet is sent again after 200 ms at the soonest, and a second time after another 400.
+https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto
+"""
 _AT_ONCE: Final = timedelta(milliseconds=1)
 
 
@@ -141,6 +149,7 @@ def _connection_manager(snapshot: Snapshot) -> HttpConnectionManager:
             initial_stream_window_size=client_window(gateway),
             initial_connection_window_size=_CONNECTION_WINDOW,
         ),
+        delayed_close_timeout=_TO_CLOSE,
         request_headers_timeout=_HEADERS_WITHIN,
         request_timeout=_REQUEST_WITHIN,
         stream_idle_timeout=stream_idle(snapshot),

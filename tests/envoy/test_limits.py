@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ import orjson
 import pytest
 
 from tests.envoy.kortex_process import KortexProcess
-from tests.fakes import ExtraHeaders, FakeProvider, Fault, SlowEvents
+from tests.fakes import ExtraHeaders, FakeProvider, Fault, SlowEvents, Status
 from tests.fakes.raw_client import RawClient
 from tests.fakes.steps import DONE, Reply, Send, event_reply
 
@@ -222,6 +223,24 @@ def test_connection_ends_when_a_requests_head_does_not_come(limited: Limited) ->
         reply.begin()
         assert reply.status == 408
         assert orjson.loads(reply.read())["error"]["code"] == "request_timeout"
+
+
+def test_client_that_reads_slowly_gets_the_end_of_its_reply_before_its_connection_is_closed(limited: Limited) -> None:
+    """Though it reads nothing for a while, again and again, when the whole reply waits for it in the gateway."""
+    message = {"role": "assistant", "content": "x" * (16 * MIB)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    limited.provider.always = Status(200, {"id": "c", "object": "chat.completion", "model": "m", "choices": [choice]})
+    with RawClient(limited.port, timeout=20) as client:
+        client.post(CHAT_PATH, CHAT, "connection: close")
+        received = client.read_until(b'"content"')
+        length = int(re.findall(rb"content-length: (\d+)", received)[0])
+        head, count, pauses = received.index(b"\r\n\r\n") + 4, len(received), 1
+        while part := client.read():
+            count += len(part)
+            if count > pauses * MIB:
+                pauses += 1
+                time.sleep(0.3)
+    assert count == head + length
 
 
 # ---- memory
