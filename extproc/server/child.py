@@ -7,6 +7,7 @@ import asyncio
 import signal
 import socket
 import time
+from typing import Final
 
 import uvloop
 from prometheus_client import REGISTRY
@@ -17,7 +18,7 @@ from extproc.exchange.pricing import load_vocabularies
 from extproc.exchange.snapshot import Snapshot
 from extproc.quota.store import StoreUnavailable
 from extproc.server.board_link import BoardLink
-from extproc.server.control import Channel, Configure, Configured, Drain, Known, Serve, open_channel
+from extproc.server.control import Channel, Configure, Configured, Drain, Known, Serve, Working, open_channel
 from extproc.server.counting import Counting
 from extproc.server.logs import log_to_standard_error
 from extproc.server.memory import settle_memory
@@ -25,6 +26,8 @@ from extproc.server.recording import Recording, recording_for
 from extproc.server.reload import FIRST_TOKEN_SECONDS, Serving, build_snapshot, token_requests
 from extproc.server.standard_output import StandardOutput
 from extproc.server.worker import Worker
+
+_SAY_SO_EVERY: Final = 1.0
 
 
 class Child:
@@ -64,7 +67,10 @@ class Child:
         while True:
             message = await self._channel.receive()
             if isinstance(message, Configure):
-                await self._channel.send(await self._configure(message))
+                working = asyncio.create_task(self._say_so(message.number))
+                configured = await self._configure(message)
+                working.cancel()
+                await self._channel.send(configured)
             elif isinstance(message, Serve):
                 await self._channel.send(await self._serve(message))
             elif self._worker is None:
@@ -77,6 +83,12 @@ class Child:
                 self._tokens.close()
                 self._output.flush()
                 return
+
+    async def _say_so(self, number: int) -> None:
+        """That it is at work: a large config takes a while, and more on a busy machine."""
+        while True:
+            await asyncio.sleep(_SAY_SO_EVERY)
+            self._channel.post(Working(number=number))
 
     async def _configure(self, message: Configure) -> Configured:
         """Everything that takes time or can go wrong, and only once."""

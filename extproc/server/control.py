@@ -46,6 +46,13 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Working:
+    """From a worker, now and then: what it was asked takes a while; the answer follows."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """From a worker, on the board's own line: what it has seen of the backends since it last told.
 
@@ -68,9 +75,9 @@ class Known:
     states: dict[str, dict[str, Any]]
 
 
-Message = Configure | Serve | Drain | Configured | Seen | Known
+Message = Configure | Serve | Drain | Configured | Working | Seen | Known
 _KINDS: Final[dict[str, type[Message]]] = {
-    kind.__name__: kind for kind in (Configure, Serve, Drain, Configured, Seen, Known)
+    kind.__name__: kind for kind in (Configure, Serve, Drain, Configured, Working, Seen, Known)
 }
 
 

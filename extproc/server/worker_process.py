@@ -17,13 +17,14 @@ from typing import Final
 from prometheus_client import multiprocess
 
 from extproc.server.board_keeper import BoardKeeper
-from extproc.server.control import Channel, Configure, Configured, Drain, Seen, Serve, open_channel
+from extproc.server.control import Channel, Configure, Configured, Drain, Message, Seen, Serve, Working, open_channel
 
 _LOG: Final = logging.getLogger(__name__)
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 10.0
 _HEALTHY_AFTER: Final = 30.0
-_REPLY_SECONDS: Final = 20.0
+_SILENT_FOR: Final = 20.0
+"""Seconds. A worker that is at work says so every second, once it has begun to live."""
 
 
 class WorkerError(Exception):
@@ -91,6 +92,7 @@ class WorkerProcess:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+        self._bury()
 
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
@@ -149,11 +151,13 @@ class WorkerProcess:
         if channel is None:
             return
         await channel.send(message)
-        try:
-            reply = await asyncio.wait_for(channel.receive(), _REPLY_SECONDS)
-        except TimeoutError:
-            problem = f"the worker at {self._address} did not take config {message.number} in time"
-            raise WorkerError(problem) from None
+        reply: Message | None = Working(number=message.number)
+        while isinstance(reply, Working):
+            try:
+                reply = await asyncio.wait_for(channel.receive(), _SILENT_FOR)
+            except TimeoutError:
+                problem = f"the worker at {self._address} was given config {message.number}, and says nothing"
+                raise WorkerError(problem) from None
         if reply is None:
             problem = f"the worker at {self._address} ended while it was given config {message.number}"
             raise WorkerError(problem)

@@ -1,4 +1,4 @@
-"""A worker's process: it imports what its config needs, and does what it is told in whatever order that comes."""
+"""A worker's process: it imports what its config needs, says that it is at work, and does what it is told in any order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from extproc.server.control import Channel, Configure, Configured, Drain, Message, Serve, open_channel
+from extproc.config.load import ConfigError, Problem
+from extproc.server import child
+from extproc.server.control import Channel, Configure, Configured, Drain, Message, Serve, Working, open_channel
 
 CONFIG = """
 backends: {a: {provider: demo}}
@@ -75,7 +78,9 @@ async def answer(told: Channel, message: Message) -> Message | None:
     """The worker's, or None where it has ended."""
     await told.send(message)
     async with asyncio.timeout(30):
-        return await told.receive()
+        while isinstance(said := await told.receive(), Working):
+            pass
+    return said
 
 
 async def test_a_worker_that_starts_in_the_middle_of_a_reload_serves_one_config_after_the_other(told: Channel) -> None:
@@ -94,3 +99,32 @@ async def test_a_worker_serves_what_it_was_told_of_before_it_served(told: Channe
         await answer(told, Configure(number=number, text=CONFIG))
     assert await answer(told, Serve(number=1)) == Configured(number=1)
     assert await answer(told, Serve(number=2)) == Configured(number=2)
+
+
+async def test_a_worker_says_that_it_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it loads what takes long, and no more when it has answered."""
+    monkeypatch.setattr(child, "_SAY_SO_EVERY", 0.02)
+    loading = threading.Event()
+
+    def load_slowly(_text: bytes, **_: object) -> None:
+        loading.wait(10)
+        raise ConfigError((Problem(path="backends", message="there are none"),))
+
+    monkeypatch.setattr(child, "build_snapshot", load_slowly)
+    ends = [end for _ in range(2) for end in socket.socketpair()]
+    for end in ends:
+        end.settimeout(0)
+    channels = [await open_channel(end) for end in ends]
+    ours, theirs, board, _ = channels
+    running = asyncio.create_task(child.Child("unix:nowhere", theirs, board).run())
+    await ours.send(Configure(number=7, text=""))
+    assert await ours.receive() == Working(number=7)
+    loading.set()
+    while isinstance(answer := await ours.receive(), Working):
+        pass
+    assert isinstance(answer, Configured)
+    assert answer.problem is not None
+    ours.close()
+    await running
+    for channel in channels:
+        channel.close()
