@@ -29,8 +29,10 @@ class Demand:
         """What is held for the answer."""
         if estimator.output == "requested":
             return self.asked or self.most or estimator.cap
+        if self.asked is None and self.most is None:
+            return estimator.cap
         bounds = [bound for bound in (self.asked, self.most) if bound is not None]
-        return min(*bounds, estimator.cap) if bounds else estimator.cap
+        return min(*bounds, estimator.cap)
 
     def money(self, output: int, currency: str) -> int:
         """Billionths of the currency: at the dearest backend, so that failing over to it is paid for, too."""

@@ -17,7 +17,8 @@ from extproc.headers import LIMIT
 
 _LONGEST_WAIT: Final = 366 * 86_400
 _FULL: Final = 100
-_COUNTED_AT_A_RATE: Final = (Unit.REQUESTS.value, Unit.TOKENS.value)
+_OF_REQUESTS: Final = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
+_OF_TOKENS: Final = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -58,20 +59,21 @@ def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
 
     https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
-    tightest: dict[str, tuple[Rate, Level]] = {}
+    tightest: dict[tuple[str, str, str], tuple[Rate, int]] = {}
     for one, level in zip(drawn, reserved.levels, strict=True):
         line = one.line
-        if line.enforced and isinstance(line.measure, Rate):
-            unit = _COUNTED_AT_A_RATE[0] if line.unit is Unit.REQUESTS else _COUNTED_AT_A_RATE[1]
-            known = tightest.get(unit)
-            if known is None or level.free / line.measure.capacity < known[1].free / known[0].capacity:
-                tightest[unit] = (line.measure, level)
+        rate = line.measure
+        if line.enforced and isinstance(rate, Rate):
+            names = _OF_REQUESTS if line.unit is Unit.REQUESTS else _OF_TOKENS
+            known = tightest.get(names)
+            if known is None or level.free / rate.capacity < known[1] / known[0].capacity:
+                tightest[names] = (rate, level.free)
     headers: list[tuple[str, str]] = []
-    for unit, (rate, level) in tightest.items():
+    for (limit, remaining, reset), (rate, free) in tightest.items():
         headers += (
-            (f"x-ratelimit-limit-{unit}", str(rate.capacity)),
-            (f"x-ratelimit-remaining-{unit}", str(max(0, level.free))),
-            (f"x-ratelimit-reset-{unit}", spell_seconds(max(0.0, (rate.capacity - level.free) / rate.per_second))),
+            (limit, str(rate.capacity)),
+            (remaining, str(free) if free > 0 else "0"),
+            (reset, spell_seconds((rate.capacity - free) / rate.per_second if free < rate.capacity else 0.0)),
         )
     return tuple(headers)
 
@@ -96,20 +98,13 @@ def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
 
 def brownout(drawn: Sequence[Drawn], reserved: Reserved) -> tuple[str, Tier] | None:
     """The tier that applies, with its budget's name: of all that do, the one that began last."""
-    found = [
-        (policy.name, tier)
-        for policy, measure, level in _budgets(drawn, reserved)
-        if policy.tiers
-        for tier in policy.tiers
-        if _percent(measure, level, refused=False) >= tier.at
-    ]
-    return max(found, key=lambda one: one[1].at, default=None)
-
-
-def _budgets(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[tuple[BudgetPolicy, Window, Level]]:
+    found: list[tuple[str, Tier]] = []
     for one, level in zip(drawn, reserved.levels, strict=True):
-        if isinstance(one.policy, BudgetPolicy) and isinstance(one.line.measure, Window):
-            yield one.policy, one.line.measure, level
+        policy, measure = one.policy, one.line.measure
+        if isinstance(policy, BudgetPolicy) and policy.tiers and isinstance(measure, Window):
+            used = _percent(measure, level, refused=False)
+            found += [(policy.name, tier) for tier in policy.tiers if used >= tier.at]
+    return max(found, key=lambda one: one[1].at, default=None)
 
 
 def spell_seconds(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -33,16 +33,19 @@ class LimitPolicy:
     closed: bool
     counts_tokens: bool
 
-    def lines(self, subject: Subject, demand: Demand, now: float) -> Iterator[Line]:
+    def lines(self, subject: Subject, demand: Demand, now: float) -> list[Line]:
         """What the call takes."""
         requests, tokens, concurrent = _names(self.counter, self.scope.counter(subject))
+        enforced = self.enforced
+        lines = []
         if self.requests is not None:
-            yield Line(requests, Unit.REQUESTS, 1, self.requests, self.enforced)
+            lines.append(Line(requests, Unit.REQUESTS, 1, self.requests, enforced))
         if self.tokens is not None:
-            yield Line(tokens, Unit.TOKENS, demand.input + demand.output(_AT_ONCE), self.tokens, self.enforced)
+            lines.append(Line(tokens, Unit.TOKENS, demand.input + demand.output(_AT_ONCE), self.tokens, enforced))
         if self.concurrent is not None:
-            window = Window(limit=self.concurrent, slot=0, first=0, ends=None, until=now + _LONGEST_REQUEST)
-            yield Line(concurrent, Unit.CONCURRENT, 1, window, self.enforced)
+            window = Window(self.concurrent, 0, 0, None, now + _LONGEST_REQUEST)
+            lines.append(Line(concurrent, Unit.CONCURRENT, 1, window, enforced))
+        return lines
 
 
 @lru_cache(maxsize=4_096)
@@ -73,16 +76,17 @@ class BudgetPolicy:
     enforced: bool = True
     counts_tokens: bool = True
 
-    def lines(self, subject: Subject, demand: Demand, now: float) -> Iterator[Line]:
-        """What the call takes: one line."""
+    def lines(self, subject: Subject, demand: Demand, now: float) -> tuple[Line]:
+        """What the call takes."""
+        currency = self.currency
         output = demand.output(self.estimator)
-        yield Line(
-            counter=f"{self.counter}/{self.scope.counter(subject)}",
-            unit=Unit.TOKENS if self.currency is None else Unit.MONEY,
-            amount=demand.input + output if self.currency is None else demand.money(output, self.currency),
-            measure=self.clockwork.at(now, self.limit),
-            currency=self.currency,
+        unit, amount = (
+            (Unit.TOKENS, demand.input + output)
+            if currency is None
+            else (Unit.MONEY, demand.money(output, currency))
         )
+        counter = f"{self.counter}/{self.scope.counter(subject)}"
+        return (Line(counter, unit, amount, self.clockwork.at(now, self.limit), True, currency),)
 
 
 Policy = LimitPolicy | BudgetPolicy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -69,8 +68,7 @@ def growth_of(line: Line) -> Growth:
 NOTHING_HELD: Final = Reservation()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
+class Used(NamedTuple):
     """Tokens, and billionths of ``currency``. Where a model has no price there is no money to book."""
 
     tokens: int = 0
@@ -88,29 +86,22 @@ def settle_attempt(reservation: Reservation, used: Used, *, final: bool, abandon
     back at once: an attempt that does follow is booked all the same. A rate's tokens come back by themselves, and the
     attempt that follows would give them back a second time.
     """
-    lines = tuple(_settled(reservation, used, final=final, abandoned=abandoned))
-    closes = final or abandoned
-    if not reservation.id or not (lines or closes):
+    if not reservation.id:
         return None
-    return Settlement(reservation=reservation.id, lines=lines, closes=closes)
-
-
-def _settled(reservation: Reservation, used: Used, *, final: bool, abandoned: bool) -> Iterator[Settled]:
-    for held in reservation.held:
-        if held.unit is Unit.REQUESTS:
+    lines = []
+    for counter, unit, slot, amount, currency in reservation.held:
+        if unit is Unit.REQUESTS:
             continue  # what counts is that it was made
-        given_back = final or (abandoned and held.slot is not None)
-        actual, returned = _actual(held, used), held.amount if given_back else 0
+        returned = amount if final or (abandoned and slot is not None) else 0
+        actual = _actual(unit, currency, used)
         if actual or returned:
-            yield Settled(counter=held.counter, slot=held.slot, held=returned, used=actual)
+            lines.append(Settled(counter, slot, returned, actual))
+    closes = final or abandoned
+    return Settlement(reservation.id, tuple(lines), closes) if lines or closes else None
 
 
-def _actual(held: Held, used: Used) -> int:
-    match held.unit:
-        case Unit.TOKENS:
-            return used.tokens
-        case Unit.MONEY:
-            # A price in another currency is no price here: nothing is converted.
-            return used.money if used.currency == held.currency else 0
-        case _:
-            return 0
+def _actual(unit: Unit, currency: str | None, used: Used) -> int:
+    if unit is Unit.TOKENS:
+        return used.tokens
+    # A price in another currency is no price here: nothing is converted.
+    return used.money if unit is Unit.MONEY and used.currency == currency else 0

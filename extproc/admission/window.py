@@ -62,7 +62,7 @@ class _Calendar:
             starts, ends = self._bounds(now)
             self._starts, self._ends = starts, ends
         slot = int(starts)
-        return Window(limit=limit, slot=slot, first=slot, ends=ends, until=ends)
+        return Window(limit, slot, slot, ends, ends)
 
     def _bounds(self, now: float) -> tuple[float, float]:
         if self._kind == "hour":

@@ -76,13 +76,18 @@ class Planned:
     assignment: Assignment
     charge: Charge | None
     """What has to be reserved first; None where nothing counts the call."""
-    reservation: Reservation | None = None
-    """What was reserved."""
 
     @property
     def set_headers(self) -> tuple[tuple[str, bytes], ...]:
-        """Written when all is known, so once."""
-        return _request_headers(self.assignment, self.route, self.reservation)
+        """Of a request for which nothing was reserved."""
+        return self.holding(None)
+
+    def holding(self, reservation: Reservation | None) -> tuple[tuple[str, bytes], ...]:
+        """With what was reserved for it: attempts settle that, and their replies have its headers.
+
+        Written when all is known, so once.
+        """
+        return _request_headers(self.assignment, self.route, reservation)
 
 
 def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) -> Answer | Key:
@@ -240,11 +245,6 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         assignment=assignment,
         charge=charge,
     )
-
-
-def holding(planned: Planned, reservation: Reservation) -> Planned:
-    """The same, with what was reserved for it: attempts settle that, and their replies have its headers."""
-    return replace(planned, reservation=reservation)
 
 
 def probing(planned: Planned) -> Planned:

@@ -85,8 +85,7 @@ def charge_for(
         return None
     if not any(policy.counts_tokens for policy in found):
         return Charge(policies=found, subject=subject, demand=_NOTHING)
-    most = [target.facts(model).max_output for target, model in targets]
-    known = [limit for limit in most if limit is not None]
+    known = [limit for target, _ in targets if (limit := target.settings.max_output) is not None]
     demand = Demand(
         input=estimate_input(fields, call.operation, targets[0][1]).tokens,
         asked=requested_output(fields),

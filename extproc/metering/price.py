@@ -13,25 +13,26 @@ from extproc.metering.rates import Price, PriceSource, Rate
 _THOUSAND: Final = 3
 
 
-def price_for(
-    settings: Backend,
-    *,
-    price_list: str | None,
-    model: str,
-    at: float,
-    service_tier: str | None = None,
-    unpriced: Unpriced = "allow",
-) -> Price | None:
-    """The price of a backend's answers by a model, at a moment (Unix seconds); None when nobody knows it.
+class PriceBook:
+    """The prices of a backend's answers. ``price_list`` is the name that the list of prices has for the provider.
 
-    ``price_list`` is the name that the list of prices has for the provider.
+    What the config says is worked out once: a price is asked for twice in every request.
     """
-    if settings.cost is not None:
-        return _configured(settings.cost, PriceSource.CONFIG)
-    found = listed_price(settings.url, price_list, model, at=at, service_tier=service_tier)
-    if found is None and isinstance(unpriced, CostSettings):
-        return _configured(unpriced, PriceSource.DEFAULT)
-    return found
+
+    __slots__ = ("_default", "_own", "_price_list", "_url")
+
+    def __init__(self, settings: Backend, *, price_list: str | None, unpriced: Unpriced = "allow") -> None:
+        self._url = settings.url
+        self._price_list = price_list
+        self._own = None if settings.cost is None else _configured(settings.cost, PriceSource.CONFIG)
+        self._default = _configured(unpriced, PriceSource.DEFAULT) if isinstance(unpriced, CostSettings) else None
+
+    def price(self, model: str, *, at: float, service_tier: str | None = None) -> Price | None:
+        """The price of answers by a model, at a moment (Unix seconds); None when nobody knows it."""
+        if self._own is not None:
+            return self._own
+        found = listed_price(self._url, self._price_list, model, at=at, service_tier=service_tier)
+        return self._default if found is None else found
 
 
 def _configured(cost: CostSettings, source: PriceSource) -> Price:

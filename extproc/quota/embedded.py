@@ -17,50 +17,42 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 
-from extproc.admission.charge import Level, Line, Rate, Reserved, Settlement
+from extproc.admission.charge import Level, Line, Rate, Reserved, Settled, Settlement
+from extproc.quota.counters import LARGEST, RATE, Counters, Place, Row, place, run_in
+from extproc.quota.counters import SCHEMA as COUNTED
 from extproc.quota.store import StoreUnavailable
 from extproc.quota.transaction import SharedTransaction
 
 _START_SECONDS: Final = 5.0
 _SOON: Final = 0.001
 _GLANCE: Final = 0.000_2
-_REMEMBERED: Final = 600.0
-"""Seconds in which a batch of settlements is known again."""
 _UNHURRIED: Final = 0.002
 """Seconds that settlements wait for a request to share its transaction; in it they are booked before it is judged."""
 _KEPT_AFTER: Final = 86_400.0
 """Seconds that a window's counters stay after its end: for requests that began in it and are not settled yet."""
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS bucket (counter TEXT PRIMARY KEY, level REAL, at REAL, until REAL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spent (
-    counter TEXT, slot INTEGER, used INTEGER, held INTEGER, until REAL, PRIMARY KEY (counter, slot)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reservation (id TEXT PRIMARY KEY, expires REAL, lines BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS mark (mark TEXT PRIMARY KEY, until REAL) WITHOUT ROWID;
-"""
-_READ_BUCKET: Final = "SELECT level, at FROM bucket WHERE counter = ?"
-_WRITE_BUCKET: Final = "REPLACE INTO bucket (counter, level, at, until) VALUES (?, ?, ?, ?)"
-_TAKE_FROM_BUCKET: Final = "UPDATE bucket SET level = level - ? WHERE counter = ?"
-_READ_SPENT: Final = "SELECT coalesce(sum(used + held), 0) FROM spent WHERE counter = ? AND slot >= ?"
-_HOLD: Final = """
-INSERT INTO spent (counter, slot, used, held, until) VALUES (?, ?, 0, ?, ?)
-ON CONFLICT (counter, slot) DO UPDATE SET held = held + excluded.held, until = excluded.until
-"""
-_SETTLE: Final = "UPDATE spent SET used = used + ?, held = held - ? WHERE counter = ? AND slot = ?"
-_MARK: Final = "INSERT OR IGNORE INTO mark (mark, until) VALUES (?, ?)"
-_EXPIRED: Final = "SELECT id, lines FROM reservation WHERE expires <= ?"
-_FORGET: Final = (
-    "DELETE FROM bucket WHERE counter IN (SELECT counter FROM bucket WHERE until < ? LIMIT 500)",
-    "DELETE FROM spent WHERE until < ?",
-    "DELETE FROM mark WHERE until < ?",
+_SWEPT: Final = 2_000
+"""Counters that are looked at in a second, for whether they are over: a millisecond's work."""
+_REMEMBERED: Final = 8
+"""Batches that are known again. Whoever sends one again does so before the next."""
+
+_SCHEMA: Final = (
+    COUNTED,
+    "CREATE TABLE IF NOT EXISTS reservation (id TEXT PRIMARY KEY, expires REAL, lines BLOB) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS mark (mark TEXT PRIMARY KEY, until REAL) WITHOUT ROWID",
 )
+_MARK: Final = "INSERT OR IGNORE INTO mark (mark, until) VALUES (?, ?)"
+_FORGET_MARKS: Final = "DELETE FROM mark WHERE until < ?"
+_KEEP: Final = "INSERT INTO reservation (id, expires, lines) VALUES (?, ?, ?)"
+_CLOSE: Final = "DELETE FROM reservation WHERE id = ?"
+_EXPIRED: Final = "SELECT id, lines FROM reservation WHERE expires <= ?"
 
 
 class EmbeddedStore:
@@ -74,7 +66,10 @@ class EmbeddedStore:
             _prepared(self._database)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{path}: {error}") from error
-        self._shared = SharedTransaction(self._database, path)
+        self._counters = Counters(self._database)
+        self._booking: list[str] = []
+        self._booked: deque[str] = deque(maxlen=_REMEMBERED)
+        self._shared = SharedTransaction(self._database, path, end=self._counters.write, ended=self._ended)
 
     def now(self) -> float:
         """See QuotaStore."""
@@ -106,93 +101,93 @@ class EmbeddedStore:
         with contextlib.closing(_open(self._path)) as database:
             database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def _ended(self, *, done: bool) -> None:
+        self._counters.forget()
+        if done:
+            self._booked.extend(self._booking)
+        self._booking.clear()
+
     def _reserve(self, reservation: str, lines: Sequence[Line], lasts: float) -> Reserved:
-        database, now = self._database, self._clock()
-        found = [_look(database, line, now) for line in lines]
-        granted = all(one.fits or not line.enforced for one, line in zip(found, lines, strict=True))
-        if granted:
-            _take(database, reservation, zip(lines, found, strict=True), now=now, lasts=lasts)
-        levels = [_level(one, line, granted=granted) for one, line in zip(found, lines, strict=True)]
-        return Reserved(granted=granted, levels=tuple(levels))
+        now = self._clock()
+        places = [place(line) for line in lines]
+        looks = [self._look(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
+        for (_, wait), line in zip(looks, lines, strict=True):
+            if wait != 0 and line.enforced:
+                return Reserved(False, tuple([Level(math.floor(free), False, wait) for free, wait in looks]))
+        levels, held = [], []
+        for (free, wait), line, where in zip(looks, lines, places, strict=True):
+            if wait != 0:
+                levels.append(Level(math.floor(free), False, wait))
+                continue
+            levels.append(Level(math.floor(free) - line.amount, True, wait))
+            if self._take(line, where, now + lasts, now):
+                held.append((*where, line.amount))
+        if held:
+            self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))
+        return Reserved(True, tuple(levels))
+
+    def _look(self, line: Line, row: Row | None, now: float) -> tuple[float, float | None]:
+        """What is free of a counter, with the fractions of a rate, and how long to wait for more, as in Level."""
+        amount, measure = line.amount, line.measure
+        if isinstance(measure, Rate):
+            free = float(measure.capacity)
+            if row is not None:
+                free -= run_in(row, measure, now)
+            if amount <= free:
+                return free, 0.0
+            return free, (amount - free) / measure.per_second if amount <= measure.capacity else None
+        counted = 0 if row is None else row.used + row.held
+        if measure.first != measure.slot:
+            counted += self._counters.rest(measure, line.counter)
+        free = measure.limit - counted
+        if amount <= free:
+            return free, 0.0
+        return free, None if measure.ends is None else max(_SOON, measure.ends - now)
+
+    def _take(self, line: Line, where: Place, until: float, now: float) -> bool:
+        """Whether it has to be given back."""
+        row, measure = self._counters.to_change(where), line.measure
+        if isinstance(measure, Rate):
+            row.used += line.amount
+            row.at = now
+            row.until = until + measure.capacity / measure.per_second
+            return False
+        row.held += line.amount
+        row.until = None if measure.until is None else measure.until + _KEPT_AFTER
+        return True
 
     def _book(self, batch: str, settlements: Sequence[Settlement]) -> None:
-        if self._database.execute(_MARK, (f"batch:{batch}", self._clock() + _REMEMBERED)).rowcount == 1:
-            for settlement in settlements:
-                self._settle(self._database, settlement)
+        if batch in self._booked or batch in self._booking:
+            return
+        self._booking.append(batch)
+        for settlement in settlements:
+            holds = True
+            if settlement.closes:
+                holds = self._database.execute(_CLOSE, (settlement.reservation,)).rowcount == 1
+            self._settle(settlement.lines, holds=holds)
+
+    def _settle(self, lines: Sequence[Settled], *, holds: bool) -> None:
+        """What nobody keeps any more is left so."""
+        places = [(line.counter, RATE if line.slot is None else line.slot) for line in lines]
+        for where, line, known in zip(places, lines, self._counters.rows(places), strict=True):
+            if known is None:
+                continue
+            row = self._counters.to_change(where)
+            if line.slot is None:
+                row.used += line.used - line.held
+            else:
+                row.used = min(row.used + line.used, LARGEST)
+                row.held -= line.held if holds else 0
 
     def _forget(self) -> None:
+        """What is over; what reservations hold whose time is over is given back before."""
         now = self._clock()
-        self._sweep(self._database, now)
-        for statement in _FORGET:
-            self._database.execute(statement, (now,))
-
-    def _settle(self, database: sqlite3.Connection, settlement: Settlement) -> None:
-        holds = True
-        if settlement.closes:
-            done = database.execute("DELETE FROM reservation WHERE id = ?", (settlement.reservation,))
-            holds = done.rowcount == 1
-        for line in settlement.lines:
-            if line.slot is None:
-                database.execute(_TAKE_FROM_BUCKET, (line.used - line.held, line.counter))
-            else:
-                held = line.held if holds else 0
-                database.execute(_SETTLE, (line.used, held, line.counter, line.slot))
-
-    def _sweep(self, database: sqlite3.Connection, now: float) -> None:
-        """Give back what reservations hold whose time is over."""
-        for identity, lines in database.execute(_EXPIRED, (now,)).fetchall():
-            for counter, slot, held in orjson.loads(lines):
-                database.execute(_SETTLE, (0, held, counter, slot))
-            database.execute("DELETE FROM reservation WHERE id = ?", (identity,))
-
-
-class _Found(NamedTuple):
-    """A counter before anything is taken from it: ``free`` has the fractions of a rate, ``wait`` is as in Level."""
-
-    free: float
-    fits: bool
-    wait: float | None
-
-
-def _look(database: sqlite3.Connection, line: Line, now: float) -> _Found:
-    measure = line.measure
-    if isinstance(measure, Rate):
-        row = database.execute(_READ_BUCKET, (line.counter,)).fetchone()
-        level = float(measure.capacity)
-        if row is not None:
-            level = min(level, row[0] + max(0.0, now - row[1]) * measure.per_second)
-        wait = max(0.0, (line.amount - level) / measure.per_second) if line.amount <= measure.capacity else None
-        return _Found(level, line.amount <= level, wait)
-    (counted,) = database.execute(_READ_SPENT, (line.counter, measure.first)).fetchone()
-    free = measure.limit - counted
-    if line.amount <= free:
-        return _Found(free, fits=True, wait=0.0)
-    return _Found(free, fits=False, wait=None if measure.ends is None else max(_SOON, measure.ends - now))
-
-
-def _take(
-    database: sqlite3.Connection, reservation: str, found: Iterable[tuple[Line, _Found]], *, now: float, lasts: float
-) -> None:
-    held = []
-    for line, one in found:
-        if not one.fits:
-            continue
-        measure = line.measure
-        if isinstance(measure, Rate):
-            until = now + measure.capacity / measure.per_second + lasts
-            database.execute(_WRITE_BUCKET, (line.counter, one.free - line.amount, now, until))
-        else:
-            kept = None if measure.until is None else measure.until + _KEPT_AFTER
-            database.execute(_HOLD, (line.counter, measure.slot, line.amount, kept))
-            held.append((line.counter, measure.slot, line.amount))
-    if held:
-        row = (reservation, now + lasts, orjson.dumps(held))
-        database.execute("INSERT INTO reservation (id, expires, lines) VALUES (?, ?, ?)", row)
-
-
-def _level(found: _Found, line: Line, *, granted: bool) -> Level:
-    taken = granted and found.fits
-    return Level(free=math.floor(found.free) - (line.amount if taken else 0), taken=taken, wait=found.wait)
+        for identity, lines in self._database.execute(_EXPIRED, (now,)).fetchall():
+            held = [Settled(counter, slot, amount, 0) for counter, slot, amount in orjson.loads(lines)]
+            self._settle(held, holds=True)
+            self._database.execute(_CLOSE, (identity,))
+        self._counters.sweep(now, _SWEPT)
+        self._database.execute(_FORGET_MARKS, (now,))
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -227,6 +222,6 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA.split(";"):
+    for statement in _SCHEMA:
         database.execute(statement)
     database.execute("COMMIT")

@@ -9,6 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final, Protocol
 
 from extproc.admission.charge import Line, Reserved, Settled, Settlement, Window, held_lines
@@ -76,6 +77,8 @@ class Gate:
         self._waiting: deque[Settlement] = deque()
         self._sent: list[Settlement] = []
         self._batch = ""
+        self._own = secrets.token_hex(8)
+        self._numbers = count()
         self._woken = asyncio.Event()
         self._told: dict[str, None] = {}
         self._news: deque[Passed] = deque()
@@ -84,7 +87,7 @@ class Gate:
 
     async def admit(self, charge: Charge) -> Admission:
         """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
-        identity = secrets.token_hex(12)
+        identity = self._named()
         now = self._store.now()
         drawn = charge.draw(now)
         try:
@@ -106,7 +109,7 @@ class Gate:
 
         While nobody can count, it goes on: it was let through when somebody could.
         """
-        identity = secrets.token_hex(12)
+        identity = self._named()
         lines = [growth.line(tokens, price) for growth in reservation.growths]
         try:
             reserved = await self._reserve(identity, lines)
@@ -114,6 +117,10 @@ class Gate:
             self._complain(error)
             return NOTHING_HELD
         return Reservation(id=identity, held=held_lines(lines, reserved)) if reserved.granted else None
+
+    def _named(self) -> str:
+        """What no other process calls its own. One after the other, so that they are kept beside each other."""
+        return f"{self._own}-{next(self._numbers):x}"
 
     async def _reserve(self, identity: str, lines: Sequence[Line]) -> Reserved:
         try:
@@ -176,7 +183,7 @@ class Gate:
         while self._sent or self._waiting:
             if not self._sent:
                 # Until it is known to be booked, it stays the same batch.
-                self._batch = secrets.token_hex(12)
+                self._batch = self._named()
                 while self._waiting and len(self._sent) < _BATCH:
                     self._sent.append(self._waiting.popleft())
             await self._store.settle(self._batch, self._sent)

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from extproc.quota.store import StoreUnavailable
 
@@ -24,12 +24,26 @@ class _Asked(NamedTuple):
     deadline: float
 
 
-class SharedTransaction:
-    """``database`` is left alone by everybody else. When another process has it, the loop goes on and looks again."""
+class Ended(Protocol):
+    """Told of the end of every transaction."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+    def __call__(self, *, done: bool) -> None:
+        """Not ``done``: nothing of it was."""
+
+
+class SharedTransaction:
+    """``database`` is left alone by everybody else. When another process has it, the loop goes on and looks again.
+
+    ``end`` does what is left to do before a commit.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, path: Path, *, end: Callable[[], None], ended: Ended
+    ) -> None:
         self._database = database
         self._path = path
+        self._end = end
+        self._ended = ended
         self._asked: list[_Asked] = []
         self._next: asyncio.Handle | None = None
         self._hurried = False
@@ -83,12 +97,15 @@ class SharedTransaction:
     def _work(self, asked: Sequence[_Asked]) -> None:
         try:
             answers = [one.work() for one in asked]
+            self._end()
             self._database.execute("COMMIT")
         except Exception as error:  # whatever it is, whoever asked is told
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
+            self._ended(done=False)
             self._work_alone(asked, error)
             return
+        self._ended(done=True)
         for one, answer in zip(asked, answers, strict=True):
             if not one.answer.done():
                 one.answer.set_result(answer)

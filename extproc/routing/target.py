@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from extproc.config.backends import Backend
 from extproc.config.prices import Unpriced
 from extproc.dialects.base import Translator
 from extproc.metering.catalogue import ModelFacts, facts_for
-from extproc.metering.price import price_for
+from extproc.metering.price import PriceBook
 from extproc.metering.rates import FREE, Price
 from extproc.openai.call import Operation
 from extproc.providers.base import Provider
@@ -38,6 +38,12 @@ class Target:
     backoff_ms: int
     unpriced: Unpriced = "allow"
     """What becomes of calls for a model without a price."""
+    _prices: PriceBook = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """By the settings, which do not change."""
+        prices = PriceBook(self.settings, price_list=self.provider.price_list, unpriced=self.unpriced)
+        object.__setattr__(self, "_prices", prices)
 
     def model(self, asked: str) -> str:
         """The provider's name for the model that is asked for, without the route's prefix."""
@@ -51,14 +57,7 @@ class Target:
         """What its answers by a model cost at a moment (Unix seconds); None when nobody knows."""
         if self.settings.cost is None and self.provider.answer is not None:
             return FREE
-        return price_for(
-            self.settings,
-            price_list=self.provider.price_list,
-            model=model,
-            at=at,
-            service_tier=service_tier,
-            unpriced=self.unpriced,
-        )
+        return self._prices.price(model, at=at, service_tier=service_tier)
 
     def facts(self, model: str) -> ModelFacts:
         """What is known of a model here, by the provider's name for it."""

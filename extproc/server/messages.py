@@ -11,6 +11,7 @@ from typing import Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from extproc.admission.settlement import Reservation
 from extproc.exchange.arrival import Answer, Planned
 from extproc.exchange.attempt import UpstreamHeaders
 from extproc.exchange.steps import Body, Head
@@ -104,12 +105,12 @@ def _plan(targets: tuple[str, ...], first: str) -> bytes:
     return _serialized(response)
 
 
-def planned_reply(planned: Planned) -> bytes:
+def planned_reply(planned: Planned, reservation: Reservation | None) -> bytes:
     """The plan as typed metadata. The route is chosen anew only because a header changes in the same reply."""
     response = ProcessingResponse()
     common = response.request_body.response
     common.clear_route_cache = True
-    _set_headers(common.header_mutation, planned.set_headers)
+    _set_headers(common.header_mutation, planned.holding(reservation))
     common.header_mutation.remove_headers.extend(planned.remove_headers)
     return _serialized(response) + _plan(planned.targets, planned.backends[0])
 

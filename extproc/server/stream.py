@@ -11,7 +11,7 @@ from typing import Final
 from extproc.admission.keyring import ANYONE
 from extproc.admission.settlement import NOTHING_HELD
 from extproc.errors import ClientError, InvalidApiKey, KortexError
-from extproc.exchange.arrival import Answer, Planned, arrive, holding, plan_call, probing
+from extproc.exchange.arrival import Answer, Planned, arrive, plan_call, probing
 from extproc.exchange.charging import told_of
 from extproc.exchange.failure import broken
 from extproc.exchange.refusal import Refusal
@@ -131,7 +131,8 @@ class _ArrivalStream:
             # Once, though a budget that runs low has a call decided about anew.
             if self._decision is not None:
                 self._recorder.decided(self._decision)
-        return messages.planned_reply(planned), True
+        reserved = None if self._reservation is NOTHING_HELD else self._reservation
+        return messages.planned_reply(planned, reserved), True
 
     async def _planned(self, body: bytes) -> Planned:
         plan = partial(
@@ -151,15 +152,16 @@ class _ArrivalStream:
         admission = await self._gate.admit(planned.charge)
         self._reservation = admission.reservation
         if admission.brownout is None:
-            return holding(planned, admission.reservation)
+            return planned
         try:
             cheaper = plan(brownout=admission.brownout)
         except ClientError:
             # Also what the cheaper model has no room, no price or no permission for: nobody asked for that model, and
             # what it cannot do is done by the dearer one, while there is still money for it.
-            return holding(planned, admission.reservation)
+            return planned
         self._decided(cheaper.decision)
-        return holding(self._claimed(cheaper), told_of(admission.brownout, admission.reservation))
+        self._reservation = told_of(admission.brownout, admission.reservation)
+        return self._claimed(cheaper)
 
     def _decided(self, decision: Decision) -> None:
         self._decision = decision

@@ -41,6 +41,11 @@ class Whole:
     envoy_cpu: float | None
     worker_cpu: float | None
 
+    @property
+    def cpu(self) -> float:
+        """Of Envoy and the workers together."""
+        return (self.envoy_cpu or 0.0) + (self.worker_cpu or 0.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streamed:

@@ -126,7 +126,7 @@ class Till:
     def counters(self) -> dict[str, int]:
         """What the counters of the budgets for all hold, when nothing is reserved any more."""
         self.gateway.until(lambda: not self.rows("quota.db", "SELECT id FROM reservation"), "all is settled")
-        rows = self.rows("quota.db", "SELECT counter, used, held FROM spent")
+        rows = self.rows("quota.db", "SELECT counter, used, held FROM counted WHERE slot >= 0")
         assert not [row for row in rows if row["held"]], rows
         counters = {tuple(str(row["counter"]).split("/")[2:4]): row["used"] for row in rows}
         return {unit: used for (name, unit), used in counters.items() if name != "short"}

@@ -13,7 +13,7 @@ from genai_prices import calc_price
 from extproc.config.backends import Backend
 from extproc.config.prices import Cost as CostSettings
 from extproc.metering.cost import Cost, cost
-from extproc.metering.price import price_for
+from extproc.metering.price import PriceBook
 from extproc.metering.price_list import listed_price, listed_window, price_list
 from extproc.metering.rates import Price, PriceSource, Rate
 from extproc.openai.usage import Usage
@@ -142,14 +142,14 @@ def test_backends_cost_goes_before_the_list() -> None:
     """For 1000 tokens; what has no price of its own costs what the rest does."""
     told = {"inputTokenCost": "0.002", "outputTokenCost": "0.01", "requestCost": "0.5", "currency": "EUR"}
     backend = settings(url=OPENAI, cost=told)
-    price = price_for(backend, price_list="openai", model="gpt-4o", at=AT)
+    price = PriceBook(backend, price_list="openai").price("gpt-4o", at=AT)
     assert price is not None
     assert price.source is PriceSource.CONFIG
     usage = Usage(input=1_000, output=100, cached_input=500, cache_write=100)
     assert str(cost(usage, price)) == "0.503 EUR"
     assert str(cost(usage, price, answered=False)) == "0.003 EUR"
     told |= {"cachedInputTokenCost": "0.001", "cacheWriteTokenCost": "0.004"}
-    price = price_for(settings(cost=told), price_list=None, model="own", at=AT)
+    price = PriceBook(settings(cost=told), price_list=None).price("own", at=AT)
     assert price is not None
     assert str(cost(usage, price)) == "0.5027 EUR"
 
@@ -157,13 +157,13 @@ def test_backends_cost_goes_before_the_list() -> None:
 def test_price_for_the_unpriced_is_the_last() -> None:
     """None is a state of its own, and not 0."""
     default = CostSettings.model_validate({"inputTokenCost": "1", "outputTokenCost": "2"})
-    assert price_for(settings(), price_list=None, model="own", at=AT) is None
-    assert price_for(settings(), price_list=None, model="own", at=AT, unpriced="reject") is None
-    price = price_for(settings(), price_list=None, model="own", at=AT, unpriced=default)
+    assert PriceBook(settings(), price_list=None).price("own", at=AT) is None
+    assert PriceBook(settings(), price_list=None, unpriced="reject").price("own", at=AT) is None
+    price = PriceBook(settings(), price_list=None, unpriced=default).price("own", at=AT)
     assert price is not None
     assert price.source is PriceSource.DEFAULT
     assert cost(Usage(input=1, output=1), price).amount == Decimal("0.003")
-    found = price_for(settings(url=OPENAI), price_list=None, model="gpt-4o", at=AT, unpriced=default)
+    found = PriceBook(settings(url=OPENAI), price_list=None, unpriced=default).price("gpt-4o", at=AT)
     assert found is not None
     assert found.source is PriceSource.LIST
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extproc.config.load import ConfigError, load
-from extproc.metering.price import price_for
+from extproc.metering.price import PriceBook
 from extproc.openai.call import Call, Operation
 from extproc.providers.bedrock import BEDROCK, Settings
 from extproc.providers.registry import SETTINGS
@@ -106,4 +106,4 @@ def test_path_holds_the_model_escaped(api: str, model: str, stream: bool, path: 
 @pytest.mark.parametrize("model", [SONNET, "amazon.nova-pro-v1:0", "us.amazon.nova-lite-v1:0"])
 def test_models_have_a_price(model: str) -> None:
     """By AWS's names for them, in the list of prices."""
-    assert price_for(settings(), price_list=BEDROCK.price_list, model=model, at=1_790_000_000.0) is not None
+    assert PriceBook(settings(), price_list=BEDROCK.price_list).price(model, at=1_790_000_000.0) is not None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from extproc.dialects.anthropic import AnthropicTranslator
 from extproc.dialects.gemini import GeminiEmbeddings, GeminiTranslator, VertexEmbeddings
-from extproc.metering.price import price_for
+from extproc.metering.price import PriceBook
 from extproc.openai.call import Call, Operation
 from extproc.providers.gemini import GEMINI
 from extproc.providers.token_request import GoogleToken
@@ -184,5 +184,5 @@ def test_credentials_travel_in_googles_headers() -> None:
 def test_prices_are_those_of_google(settings: Any, model: str) -> None:
     """Wherever it is reached, and whoever made the model."""
     provider = VERTEX if settings.provider == "vertex" else GEMINI
-    price = price_for(settings, price_list=provider.price_list, model=model, at=1_750_000_000.0)
+    price = PriceBook(settings, price_list=provider.price_list).price(model, at=1_750_000_000.0)
     assert price is not None

@@ -22,6 +22,11 @@ def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     database.close()
 
 
+def shared_by(database: sqlite3.Connection, path: Path) -> SharedTransaction:
+    """One whose users write as they go."""
+    return SharedTransaction(database, path, end=lambda: None, ended=lambda *, done: None)  # noqa: ARG005 - by its name
+
+
 def rows(database: sqlite3.Connection) -> list[int]:
     """What is in it."""
     return [n for (n,) in database.execute("SELECT n FROM t ORDER BY n")]
@@ -31,7 +36,7 @@ async def test_what_is_asked_for_at_once_shares_one(database: sqlite3.Connection
     """One beginning and one end for all, in the order of asking; who is unhurried goes along."""
     said: list[str] = []
     database.set_trace_callback(said.append)
-    shared = SharedTransaction(database, tmp_path)
+    shared = shared_by(database, tmp_path)
 
     def insert(number: int) -> int:
         database.execute("INSERT INTO t VALUES (?)", (number,))
@@ -45,14 +50,14 @@ async def test_what_is_asked_for_at_once_shares_one(database: sqlite3.Connection
 
 async def test_who_is_unhurried_does_not_wait_for_ever(database: sqlite3.Connection, tmp_path: Path) -> None:
     """Nobody else comes."""
-    shared = SharedTransaction(database, tmp_path)
+    shared = shared_by(database, tmp_path)
     await asyncio.wait_for(shared.do(lambda: database.execute("INSERT INTO t VALUES (1)"), within=0.001), 10)
     assert rows(database) == [1]
 
 
 async def test_one_that_fails_takes_nobody_along(database: sqlite3.Connection, tmp_path: Path) -> None:
     """Nor does it leave half of itself behind."""
-    shared = SharedTransaction(database, tmp_path)
+    shared = shared_by(database, tmp_path)
 
     def half() -> None:
         database.execute("INSERT INTO t VALUES (2)")
@@ -71,7 +76,7 @@ async def test_one_that_fails_takes_nobody_along(database: sqlite3.Connection, t
 
 async def test_what_is_cancelled_before_it_begins_is_not_done(database: sqlite3.Connection, tmp_path: Path) -> None:
     """The request went away."""
-    shared = SharedTransaction(database, tmp_path)
+    shared = shared_by(database, tmp_path)
     task = asyncio.create_task(shared.do(lambda: database.execute("INSERT INTO t VALUES (1)"), within=60.0))
     await asyncio.sleep(0)
     task.cancel()
@@ -83,7 +88,7 @@ async def test_it_waits_for_another_process_and_then_gives_up(database: sqlite3.
     """While the event loop goes on."""
     other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    shared = SharedTransaction(database, tmp_path)
+    shared = shared_by(database, tmp_path)
     with pytest.raises(StoreUnavailable, match="locked"):
         await shared.do(lambda: None)
     waiting = asyncio.create_task(shared.do(lambda: database.execute("INSERT INTO t VALUES (1)")))

@@ -1,0 +1,123 @@
+"""The rows of one transaction: each is read once and written once, however many requests in it share a counter."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+from extproc.admission.charge import Line, Rate, Window
+
+RATE: Final = -1
+"""The slot of a rate, which has only the one."""
+LARGEST: Final = 2**63 - 1
+"""What SQLite can hold. What would pass it stays there: all is used up either way."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS counted (
+    counter TEXT, slot INTEGER, used NUMERIC, held INTEGER, at REAL, until REAL, PRIMARY KEY (counter, slot)
+) WITHOUT ROWID
+"""
+_READ: Final = """
+WITH wanted (name, part) AS (VALUES {})
+SELECT counter, slot, used, held, at, until FROM wanted CROSS JOIN counted ON counter = name AND slot = part
+"""
+_READ_REST: Final = "SELECT used, held FROM counted WHERE counter = ? AND slot >= ? AND slot <> ?"
+_WRITE: Final = "REPLACE INTO counted (counter, slot, used, held, at, until) VALUES (?, ?, ?, ?, ?, ?)"
+_FOLLOWING: Final = """
+SELECT counter, slot, until FROM counted WHERE (counter, slot) > (?, ?) ORDER BY counter, slot LIMIT ?
+"""
+_DELETE: Final = "DELETE FROM counted WHERE counter = ? AND slot = ?"
+
+Place = tuple[str, int]
+"""A counter and its slot."""
+_START: Final[Place] = ("", RATE)
+
+
+class Row:
+    """Of a window: what its slot has used and holds. Of a rate: ``used`` is what lacks to its capacity, as of ``at``."""
+
+    __slots__ = ("at", "held", "until", "used")
+
+    def __init__(self, used: float, held: int, at: float | None, until: float | None) -> None:
+        self.used = used
+        self.held = held
+        self.at = at
+        self.until = until
+
+
+def place(line: Line) -> Place:
+    """Where a line is counted."""
+    measure = line.measure
+    return line.counter, measure.slot if isinstance(measure, Window) else RATE
+
+
+def run_in(row: Row, rate: Rate, now: float) -> float:
+    """What lacks to a rate's capacity still, by now."""
+    if row.at is not None and row.at < now:
+        row.used = max(0.0, row.used - (now - row.at) * rate.per_second)
+        row.at = now
+    return row.used
+
+
+class Counters:
+    """Used inside transactions alone. ``write`` before a commit, and ``forget`` after it, or when it failed."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._rows: dict[Place, Row | None] = {}
+        self._changed: dict[Place, Row] = {}
+        self._next = _START
+
+    def rows(self, places: Sequence[Place]) -> list[Row | None]:
+        """As they are now; None for what nobody has counted yet."""
+        known = self._rows
+        lacking = [one for one in places if one not in known]
+        if lacking:
+            known.update(dict.fromkeys(lacking))
+            flat = [part for one in lacking for part in one]
+            for counter, slot, used, held, at, until in self._database.execute(_reading(len(lacking)), flat):
+                known[counter, slot] = Row(used, held, at, until)
+        return [known[one] for one in places]
+
+    def rest(self, window: Window, counter: str) -> int:
+        """What the window's other slots have used and hold."""
+        self.write()
+        found = self._database.execute(_READ_REST, (counter, window.first, window.slot))
+        return sum([used + held for used, held in found])
+
+    def to_change(self, where: Place) -> Row:
+        """A row that has been asked for before, to be written as it will be then."""
+        row = self._rows[where]
+        if row is None:
+            row = self._rows[where] = Row(0, 0, None, None)
+        self._changed[where] = row
+        return row
+
+    def write(self) -> None:
+        """What has changed."""
+        if self._changed:
+            rows = [(*where, row.used, row.held, row.at, row.until) for where, row in self._changed.items()]
+            self._database.executemany(_WRITE, rows)
+            self._changed.clear()
+
+    def forget(self) -> None:
+        """Others may write from now on."""
+        self._rows.clear()
+        self._changed.clear()
+
+    def sweep(self, now: float, most: int) -> None:
+        """Delete what is over of the next ``most`` rows: of all, in as many calls as that takes."""
+        self.write()
+        self.forget()
+        found: Iterable[tuple[str, int, float | None]] = self._database.execute(_FOLLOWING, (*self._next, most))
+        seen = list(found)
+        over = [(counter, slot) for counter, slot, until in seen if until is not None and until < now]
+        self._database.executemany(_DELETE, over)
+        self._next = seen[-1][:2] if len(seen) == most else _START
+
+
+@lru_cache(maxsize=64)
+def _reading(count: int) -> str:
+    return _READ.format(", ".join(["(?, ?)"] * count))
