@@ -103,7 +103,7 @@ class Settlement(NamedTuple):
 
 
 def held_lines(lines: Sequence[Line], reserved: Reserved) -> tuple[Held, ...]:
-    """The lines that were taken."""
+    """The lines that were taken and have to be settled. What counts of a request is that it was made."""
     return tuple(
         [
             Held(
@@ -114,6 +114,6 @@ def held_lines(lines: Sequence[Line], reserved: Reserved) -> tuple[Held, ...]:
                 line.currency,
             )
             for line, level in zip(lines, reserved.levels, strict=True)
-            if level.taken
+            if level.taken and line.unit is not Unit.REQUESTS
         ]
     )

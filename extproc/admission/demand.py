@@ -38,7 +38,7 @@ class Demand:
         """Billionths of the currency: at the dearest backend, so that failing over to it is paid for, too."""
         # By identity: hashing a price takes longer than reckoning with it.
         known = {id(price): price for price in self.prices if price is not None and price.currency == currency}
-        return max((billionths(text_cost(self.input, output, price)) for price in known.values()), default=0)
+        return max([billionths(text_cost(self.input, output, price)) for price in known.values()], default=0)
 
 
 def billionths(amount: Decimal) -> int:

@@ -90,8 +90,6 @@ def settle_attempt(reservation: Reservation, used: Used, *, final: bool, abandon
         return None
     lines = []
     for counter, unit, slot, amount, currency in reservation.held:
-        if unit is Unit.REQUESTS:
-            continue  # what counts is that it was made
         returned = amount if final or (abandoned and slot is not None) else 0
         actual = _actual(unit, currency, used)
         if actual or returned:

@@ -1,4 +1,7 @@
-"""The rows of one transaction: each is read once and written once, however many requests in it share a counter."""
+"""The counters of a transaction: each is written once, however many requests in it share the counter, and read only if
+
+another process has written meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,14 @@ _WRITE: Final = "REPLACE INTO counted (counter, slot, used, held, at, until) VAL
 _FOLLOWING: Final = """
 SELECT counter, slot, until FROM counted WHERE (counter, slot) > (?, ?) ORDER BY counter, slot LIMIT ?
 """
+_VERSION: Final = "PRAGMA data_version"
+"""Another number whenever somebody else has written: https://www.sqlite.org/pragma.html#pragma_data_version"""
 _DELETE: Final = "DELETE FROM counted WHERE counter = ? AND slot = ?"
 
 Place = tuple[str, int]
 """A counter and its slot."""
 _START: Final[Place] = ("", RATE)
+_MOST_KNOWN: Final = 10_000
 
 
 class Row:
@@ -62,16 +68,20 @@ def run_in(row: Row, rate: Rate, now: float) -> float:
 
 
 class Counters:
-    """Used inside transactions alone. ``write`` before a commit, and ``forget`` after it, or when it failed."""
+    """Used inside transactions alone: ``write`` before one is committed, ``ended`` after it."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._rows: dict[Place, Row | None] = {}
         self._changed: dict[Place, Row] = {}
+        self._version = -1
+        self._is_current = False
         self._next = _START
 
     def rows(self, places: Sequence[Place]) -> list[Row | None]:
         """As they are now; None for what nobody has counted yet."""
+        if not self._is_current:
+            self._compare()
         known = self._rows
         lacking = [one for one in places if one not in known]
         if lacking:
@@ -102,20 +112,29 @@ class Counters:
             self._database.executemany(_WRITE, rows)
             self._changed.clear()
 
-    def forget(self) -> None:
-        """Others may write from now on."""
-        self._rows.clear()
-        self._changed.clear()
+    def ended(self, *, done: bool) -> None:
+        """Others may write from now on. Not ``done``: what was to be written is not so."""
+        self._is_current = False
+        if not done:
+            self._rows.clear()
+            self._changed.clear()
 
     def sweep(self, now: float, most: int) -> None:
         """Delete what is over of the next ``most`` rows: of all, in as many calls as that takes."""
         self.write()
-        self.forget()
+        self._rows.clear()
         found: Iterable[tuple[str, int, float | None]] = self._database.execute(_FOLLOWING, (*self._next, most))
         seen = list(found)
         over = [(counter, slot) for counter, slot, until in seen if until is not None and until < now]
         self._database.executemany(_DELETE, over)
         self._next = seen[-1][:2] if len(seen) == most else _START
+
+    def _compare(self) -> None:
+        (version,) = self._database.execute(_VERSION).fetchone()
+        if version != self._version or len(self._rows) > _MOST_KNOWN:
+            self._rows.clear()
+        self._version = version
+        self._is_current = True
 
 
 @lru_cache(maxsize=64)

@@ -102,7 +102,7 @@ class EmbeddedStore:
             database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _ended(self, *, done: bool) -> None:
-        self._counters.forget()
+        self._counters.ended(done=done)
         if done:
             self._booked.extend(self._booking)
         self._booking.clear()
@@ -110,7 +110,7 @@ class EmbeddedStore:
     def _reserve(self, reservation: str, lines: Sequence[Line], lasts: float) -> Reserved:
         now = self._clock()
         places = [place(line) for line in lines]
-        looks = [self._look(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
+        looks = [self._free(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
         for (_, wait), line in zip(looks, lines, strict=True):
             if wait != 0 and line.enforced:
                 return Reserved(False, tuple([Level(math.floor(free), False, wait) for free, wait in looks]))
@@ -126,8 +126,8 @@ class EmbeddedStore:
             self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))
         return Reserved(True, tuple(levels))
 
-    def _look(self, line: Line, row: Row | None, now: float) -> tuple[float, float | None]:
-        """What is free of a counter, with the fractions of a rate, and how long to wait for more, as in Level."""
+    def _free(self, line: Line, row: Row | None, now: float) -> tuple[float, float | None]:
+        """What is left of a counter, with the fractions of a rate, and how long to wait for more, as in Level."""
         amount, measure = line.amount, line.measure
         if isinstance(measure, Rate):
             free = float(measure.capacity)

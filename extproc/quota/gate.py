@@ -8,9 +8,8 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from extproc.admission.charge import Line, Reserved, Settled, Settlement, Window, held_lines
 from extproc.admission.judgement import Passed, brownout, over, passed, refusal
@@ -58,8 +57,7 @@ class Notifier(Protocol):
         """Once for each threshold of each budget's window, whatever the number of workers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(NamedTuple):
     """What was reserved, and how the request is made cheaper where a budget runs low."""
 
     reservation: Reservation

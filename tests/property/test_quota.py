@@ -72,17 +72,16 @@ async def _settle(store: EmbeddedStore, reservation: Reservation, used: int, *, 
 def test_a_request_is_booked_for_all_its_attempts_and_gives_back_what_it_held(
     expected: int, attempts: list[tuple[int, int]]
 ) -> None:
-    """Tokens and money alike; requests and places are neither used up nor kept."""
+    """Tokens and money alike; places are neither used up nor kept."""
     held = (
         Held(counter="t", unit=Unit.TOKENS, slot=1, amount=expected),
         Held(counter="m", unit=Unit.MONEY, slot=1, amount=expected, currency="USD"),
         Held(counter="e", unit=Unit.MONEY, slot=1, amount=expected, currency="EUR"),
         Held(counter="c", unit=Unit.CONCURRENT, slot=0, amount=1),
-        Held(counter="r", unit=Unit.REQUESTS, slot=None, amount=1),
     )
     reservation = Reservation(id="a", held=held)
-    booked = dict.fromkeys("tmecr", 0)
-    returned = dict.fromkeys("tmecr", 0)
+    booked = dict.fromkeys("tmec", 0)
+    returned = dict.fromkeys("tmec", 0)
     for number, (tokens, money) in enumerate(attempts, start=1):
         used = Used(tokens=tokens, money=money, currency="USD")
         settlement = settle_attempt(reservation, used, final=number == len(attempts))
@@ -90,5 +89,5 @@ def test_a_request_is_booked_for_all_its_attempts_and_gives_back_what_it_held(
             booked[line.counter] += line.used
             returned[line.counter] += line.held
     tokens, money = sum(one for one, _ in attempts), sum(one for _, one in attempts)
-    assert booked == {"t": tokens, "m": money, "e": 0, "c": 0, "r": 0}
-    assert returned == {"t": expected, "m": expected, "e": expected, "c": 1, "r": 0}
+    assert booked == {"t": tokens, "m": money, "e": 0, "c": 0}
+    assert returned == {"t": expected, "m": expected, "e": expected, "c": 1}

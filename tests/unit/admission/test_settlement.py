@@ -8,7 +8,6 @@ from extproc.admission.settlement import NOTHING_USED, Reservation, Used, settle
 RESERVATION = Reservation(
     id="r",
     held=(
-        Held(counter="requests", unit=Unit.REQUESTS, slot=None, amount=1),
         Held(counter="rate", unit=Unit.TOKENS, slot=None, amount=50),
         Held(counter="budget", unit=Unit.TOKENS, slot=7, amount=50),
         Held(counter="at-once", unit=Unit.CONCURRENT, slot=0, amount=1),

@@ -227,8 +227,9 @@ async def test_tending_keeps_what_still_counts(bench: Bench) -> None:
 
 
 async def test_what_was_taken_can_be_settled(bench: Bench) -> None:
-    """``held_lines`` is what the request carries along."""
-    lines = [rate(2), window(3), window(11, enforced=False, name="shadow")]
+    """``held_lines`` is what the request carries along; what counts of a request is that it was made."""
+    tokens = rate(2, name="tokens")._replace(unit=Unit.TOKENS)
+    lines = [rate(2), tokens, window(3), window(11, enforced=False, name="shadow")]
     reserved = await bench.store.reserve("a", lines, lasts=LASTS)
     held = held_lines(lines, reserved)
-    assert [(one.counter, one.slot, one.amount) for one in held] == [("r", None, 2), ("w", 0, 3)]
+    assert [(one.counter, one.slot, one.amount) for one in held] == [("tokens", None, 2), ("w", 0, 3)]
