@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Unit(StrEnum):
-    """What is counted. Money is whole billionths of its currency, which is exact for every price per token there is."""
+    """What is counted. Money is whole billionths of its currency; see ``extproc.admission.small_change`` for finer."""
 
     REQUESTS = "requests"
     TOKENS = "tokens"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from extproc.config.limits import Estimator
 from extproc.metering.cost import text_cost
@@ -13,8 +12,7 @@ from extproc.metering.rates import Price
 _NANO: Final = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(NamedTuple):
     """Tokens. ``asked`` is what the client wants at most for its answer, ``most`` what the model can give at most.
 
     ``prices`` are those of the backends that may answer; None where nobody knows one.
@@ -42,8 +40,15 @@ class Demand:
 
 
 def billionths(amount: Decimal) -> int:
-    """Money as stores count it."""
+    """Money as stores count it, rounded."""
     return int(amount.scaleb(_NANO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def whole_billionths(amount: Decimal) -> tuple[int, Decimal]:
+    """The same without rounding: how many, and what is left."""
+    scaled = amount.scaleb(_NANO)
+    whole = int(scaled)
+    return whole, scaled - whole
 
 
 def spell_billionths(amount: int) -> str:

@@ -81,12 +81,10 @@ class BudgetPolicy:
         currency = self.currency
         output = demand.output(self.estimator)
         unit, amount = (
-            (Unit.TOKENS, demand.input + output)
-            if currency is None
-            else (Unit.MONEY, demand.money(output, currency))
+            (Unit.TOKENS, demand.input + output) if currency is None else (Unit.MONEY, demand.money(output, currency))
         )
         counter = f"{self.counter}/{self.scope.counter(subject)}"
-        return (Line(counter, unit, amount, self.clockwork.at(now, self.limit), True, currency),)
+        return (Line(counter, unit, amount, self.clockwork.at(now, self.limit), currency=currency),)
 
 
 Policy = LimitPolicy | BudgetPolicy

@@ -6,7 +6,8 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from extproc.admission.caller import Caller
 from extproc.config.glob import any_of
@@ -16,8 +17,7 @@ _LONGEST: Final = 100
 _NOBODY: Final = "-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(NamedTuple):
     """A call as limits and budgets see it. ``user`` is the caller's, unless the limit takes it from a header."""
 
     caller: Caller
@@ -60,7 +60,10 @@ class Scope:
 
     def counter(self, subject: Subject) -> str:
         """What tells the call's counter from the others of the same policy."""
-        return "/".join([_plain(subject.value(dimension)) for dimension in self.per])
+        per = self.per
+        if len(per) == 1:
+            return _plain(subject.value(per[0]))
+        return "/".join([_plain(subject.value(dimension)) for dimension in per])
 
 
 def scope(per: str | tuple[str, ...], match: Iterable[tuple[str, str | tuple[str, ...]]]) -> Scope:
@@ -76,6 +79,15 @@ def _plain(value: str | None) -> str:
     """A part of a counter's name: short, and no two values alike."""
     if value is None:
         return _NOBODY
-    if len(value) > _LONGEST or not value.isprintable() or value[:1] in {"-", "#"}:
-        return "#" + hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
-    return value.replace("%", "%25").replace("/", "%2F") if "/" in value or "%" in value else value
+    return _hashed(value) if len(value) > _LONGEST else _short(value)
+
+
+@lru_cache(maxsize=4_096)
+def _short(value: str) -> str:
+    if not value.isprintable() or value[:1] in {"-", "#"}:
+        return _hashed(value)
+    return value.replace("%", "%25").replace("/", "%2F")
+
+
+def _hashed(value: str) -> str:
+    return "#" + hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()

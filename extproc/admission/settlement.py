@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from extproc.admission.charge import Held, Line, Settled, Settlement, Unit, Window
 from extproc.admission.demand import billionths
+from extproc.admission.small_change import SmallChange
 from extproc.metering.rates import Price
 
 
@@ -36,8 +37,7 @@ class Growth(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
+class Reservation(NamedTuple):
     """What a request holds until it ends, and what its replies say of it. An empty ``id`` holds nothing."""
 
     id: str = ""
@@ -69,17 +69,20 @@ NOTHING_HELD: Final = Reservation()
 
 
 class Used(NamedTuple):
-    """Tokens, and billionths of ``currency``. Where a model has no price there is no money to book."""
+    """Tokens, and billionths of ``currency``: ``rest`` is less than one. Without a price there is no money to book."""
 
     tokens: int = 0
     money: int = 0
     currency: str | None = None
+    rest: Decimal = Decimal(0)
 
 
 NOTHING_USED: Final = Used()
 
 
-def settle_attempt(reservation: Reservation, used: Used, *, final: bool, abandoned: bool = False) -> Settlement | None:
+def settle_attempt(
+    reservation: Reservation, used: Used, change: SmallChange, *, final: bool, abandoned: bool = False
+) -> Settlement | None:
     """Book an attempt; the last one gives back what was held. None where there is nothing to book.
 
     ``abandoned``: nobody can tell whether another follows. What would be missed until the reservation expires is given
@@ -91,15 +94,13 @@ def settle_attempt(reservation: Reservation, used: Used, *, final: bool, abandon
     lines = []
     for counter, unit, slot, amount, currency in reservation.held:
         returned = amount if final or (abandoned and slot is not None) else 0
-        actual = _actual(unit, currency, used)
+        actual = 0
+        if unit is Unit.TOKENS:
+            actual = used.tokens
+        elif unit is Unit.MONEY and currency == used.currency:
+            # A price in another currency is no price here: nothing is converted.
+            actual = used.money + (change.add(counter, used.rest) if used.rest else 0)
         if actual or returned:
             lines.append(Settled(counter, slot, returned, actual))
     closes = final or abandoned
     return Settlement(reservation.id, tuple(lines), closes) if lines or closes else None
-
-
-def _actual(unit: Unit, currency: str | None, used: Used) -> int:
-    if unit is Unit.TOKENS:
-        return used.tokens
-    # A price in another currency is no price here: nothing is converted.
-    return used.money if unit is Unit.MONEY and used.currency == currency else 0

@@ -119,7 +119,7 @@ def read_assignment(header: str | None) -> Assignment:
         fields["experiments"] = tuple(fields["experiments"])
         caller = fields["caller"]
         fields["caller"] = Caller(**caller | {"tags": tuple(caller["tags"])})
-        fields["reservation"] = _reservation(**(reservation or fields["reservation"]))
+        fields["reservation"] = _reservation(*(reservation or fields["reservation"]))
         return Assignment(**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         message = "A provider listener was reached without passing the edge listener."
@@ -127,15 +127,14 @@ def read_assignment(header: str | None) -> Assignment:
 
 
 def _reservation(
-    *,
-    id: str,  # noqa: A002 - by the field's name
+    identity: str,
     held: list[tuple[str, str, int | None, int, str | None]],
     headers: list[list[str]],
     output: int | None,
     growths: list[tuple[str, str | None, int, int, int, float | None, float | None]],
 ) -> Reservation:
     return Reservation(
-        id=id,
+        id=identity,
         held=tuple(
             [Held(counter, _UNITS[unit], slot, amount, currency) for counter, unit, slot, amount, currency in held]
         ),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from extproc.admission.charge import Reserved, held_lines
-from extproc.admission.demand import Demand, billionths
+from extproc.admission.demand import Demand, whole_billionths
 from extproc.admission.judgement import rate_headers
 from extproc.admission.policy import BudgetPolicy, Drawn, Policy, applying, draw
 from extproc.admission.scope import Subject
@@ -24,8 +24,7 @@ _MOST_BOOKED: Final = 10**17
 """By one attempt. A server may report any number, and stores count in 64 bits: several of them must still be a sum."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(NamedTuple):
     """What has to be reserved before the call may go: to be asked for by the clock of whoever keeps the counters."""
 
     policies: tuple[Policy, ...]
@@ -50,7 +49,7 @@ class Charge:
             return whole
         grown = [(one.policy, growth_of(one.line)) for one in drawn if isinstance(one.policy, BudgetPolicy)]
         outputs = [self.demand.output(policy.estimator) for policy, _ in grown]
-        return replace(whole, output=min(outputs, default=None), growths=tuple(growth for _, growth in grown))
+        return whole._replace(output=min(outputs, default=None), growths=tuple([growth for _, growth in grown]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class Brownout:
 def told_of(brownout: Brownout, reservation: Reservation) -> Reservation:
     """The same, whose replies say what the call was made cheaper for."""
     header = (BROWNOUT, f"{brownout.budget}; at={brownout.tier.at}%")
-    return replace(reservation, headers=(*reservation.headers, header))
+    return reservation._replace(headers=(*reservation.headers, header))
 
 
 def charge_for(
@@ -100,8 +99,8 @@ def used_by(outcome: Outcome) -> Used:
     usage, money = outcome.usage, outcome.cost
     if usage is None:
         return NOTHING_USED
-    return Used(
-        tokens=min(usage.input + usage.output, _MOST_BOOKED),
-        money=0 if money is None else min(billionths(money.amount), _MOST_BOOKED),
-        currency=None if money is None else money.currency,
-    )
+    tokens = min(usage.input + usage.output, _MOST_BOOKED)
+    if money is None:
+        return Used(tokens=tokens)
+    whole, rest = whole_billionths(money.amount)
+    return Used(tokens, min(whole, _MOST_BOOKED), money.currency, rest)

@@ -42,7 +42,7 @@ _MOST_KNOWN: Final = 10_000
 
 
 class Row:
-    """Of a window: what its slot has used and holds. Of a rate: ``used`` is what lacks to its capacity, as of ``at``."""
+    """Of a window: what its slot has used and holds. Of a rate: ``used`` is what lacks to its capacity, at ``at``."""
 
     __slots__ = ("at", "held", "until", "used")
 

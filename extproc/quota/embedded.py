@@ -113,18 +113,19 @@ class EmbeddedStore:
         looks = [self._free(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
         for (_, wait), line in zip(looks, lines, strict=True):
             if wait != 0 and line.enforced:
-                return Reserved(False, tuple([Level(math.floor(free), False, wait) for free, wait in looks]))
+                levels = [Level(math.floor(free), taken=False, wait=wait) for free, wait in looks]
+                return Reserved(granted=False, levels=tuple(levels))
         levels, held = [], []
         for (free, wait), line, where in zip(looks, lines, places, strict=True):
             if wait != 0:
-                levels.append(Level(math.floor(free), False, wait))
+                levels.append(Level(math.floor(free), taken=False, wait=wait))
                 continue
-            levels.append(Level(math.floor(free) - line.amount, True, wait))
+            levels.append(Level(math.floor(free) - line.amount, taken=True, wait=wait))
             if self._take(line, where, now + lasts, now):
                 held.append((*where, line.amount))
         if held:
             self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))
-        return Reserved(True, tuple(levels))
+        return Reserved(granted=True, levels=tuple(levels))
 
     def _free(self, line: Line, row: Row | None, now: float) -> tuple[float, float | None]:
         """What is left of a counter, with the fractions of a rate, and how long to wait for more, as in Level."""

@@ -15,6 +15,7 @@ from extproc.admission.charge import Line, Reserved, Settled, Settlement, Window
 from extproc.admission.judgement import Passed, brownout, over, passed, refusal
 from extproc.admission.policy import Drawn
 from extproc.admission.settlement import NOTHING_HELD, NOTHING_USED, Reservation, settle_attempt
+from extproc.admission.small_change import SmallChange
 from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Brownout, Charge
 from extproc.headers import LIMIT
@@ -139,7 +140,7 @@ class Gate:
 
     def give_back(self, reservation: Reservation) -> None:
         """The request went away before anybody was asked."""
-        settlement = settle_attempt(reservation, NOTHING_USED, final=True)
+        settlement = settle_attempt(reservation, NOTHING_USED, SmallChange(), final=True)
         if settlement is not None:
             self.settle(settlement)
 
@@ -151,6 +152,7 @@ class Gate:
                 await self._woken.wait()
                 self._woken.clear()
                 await self._book()
+                _end_if_cancelled()
         finally:
             tending.cancel()
             with contextlib.suppress(StoreUnavailable):
@@ -239,6 +241,13 @@ class Gate:
         if now - self._logged >= _LOG_EVERY:
             self._logged = now
             _LOG.error("limits and budgets cannot be counted: %s", error)
+
+
+def _end_if_cancelled() -> None:
+    """A store's client may have kept the cancelling of this task to itself. Raises CancelledError."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _returned(lines: Sequence[Line]) -> Iterator[Settled]:

@@ -37,9 +37,7 @@ class SharedTransaction:
     ``end`` does what is left to do before a commit.
     """
 
-    def __init__(
-        self, database: sqlite3.Connection, path: Path, *, end: Callable[[], None], ended: Ended
-    ) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path, *, end: Callable[[], None], ended: Ended) -> None:
         self._database = database
         self._path = path
         self._end = end

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry
 
 from extproc.admission.settlement import NOTHING_HELD, Reservation, settle_attempt
+from extproc.admission.small_change import SmallChange
 from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Charge, used_by
 from extproc.exchange.outcome import Outcome
@@ -33,6 +34,7 @@ class Counting:
         self._registry = registry
         self._receivers: Mapping[str, Receiver] = {}
         self._gate: Gate | None = None
+        self._change = SmallChange()
         self._tasks: list[asyncio.Task[None]] = []
 
     def configure(self, snapshot: Snapshot) -> None:
@@ -80,7 +82,9 @@ class Counting:
             # A client that leaves in the middle of a reply looks like a provider that breaks off.
             abandoned = outcome.reason is Reason.INTERRUPTED
             used = used_by(outcome)
-            settlement = settle_attempt(outcome.reservation, used, final=outcome.final, abandoned=abandoned)
+            settlement = settle_attempt(
+                outcome.reservation, used, self._change, final=outcome.final, abandoned=abandoned
+            )
             if settlement is not None:
                 self._gate.settle(settlement)
 

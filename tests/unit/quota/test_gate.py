@@ -16,6 +16,7 @@ from extproc.admission.judgement import Passed
 from extproc.admission.policy import compile_budget, compile_limit
 from extproc.admission.scope import Subject
 from extproc.admission.settlement import Used, settle_attempt
+from extproc.admission.small_change import SmallChange
 from extproc.config.limits import Budget, Limit
 from extproc.errors import BudgetExhausted, QuotaUnavailable, RateLimited
 from extproc.exchange.charging import Charge
@@ -174,7 +175,7 @@ async def test_settlements_wait_for_the_store_to_come_back(stage: tuple[Gate, Fi
     gate, store, told = stage
     admission = await gate.admit(charge(expected=9))
     store.away = True
-    settlement = settle_attempt(admission.reservation, Used(tokens=2), final=True)
+    settlement = settle_attempt(admission.reservation, Used(tokens=2), SmallChange(), final=True)
     assert settlement is not None
     gate.settle(settlement)
     await until(told, "down")
@@ -190,7 +191,7 @@ async def test_settling_goes_on_after_one_that_cannot_be_booked(stage: tuple[Gat
     lost, kept = [await gate.admit(charge(expected=3)) for _ in range(2)]
     store.broken = True
     for admission in (lost, kept):
-        settlement = settle_attempt(admission.reservation, Used(tokens=0), final=True)
+        settlement = settle_attempt(admission.reservation, Used(tokens=0), SmallChange(), final=True)
         assert settlement is not None
         gate.settle(settlement)
         if store.broken:
@@ -214,6 +215,31 @@ async def test_what_waits_is_booked_when_the_gate_ends(tmp_path: Path) -> None:
     again = Gate(after, lasts=60.0, observer=told, notifier=told)
     await again.admit(charge(expected=10))
     await after.close()
+
+
+class Deaf(EmbeddedStore):
+    """Keeps to itself that who waits for it is cancelled, as a client does that is about to connect."""
+
+    asked = False
+
+    async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
+        self.asked = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await super().settle(batch, settlements)
+
+
+async def test_a_gate_ends_although_its_store_does_not_pass_that_on(tmp_path: Path) -> None:
+    """A worker that drains does not hang."""
+    store, told = Deaf(tmp_path / "quota.db", lambda: 1_800_000_000.0), Told()
+    gate = Gate(store, lasts=60.0, observer=told, notifier=told)
+    running = asyncio.create_task(gate.run())
+    gate.give_back((await gate.admit(charge())).reservation)
+    async with asyncio.timeout(20):
+        while not store.asked:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_stream_reserves_more_until_there_is_no_more(stage: tuple[Gate, Fickle, Told]) -> None:
