@@ -49,6 +49,7 @@ MAY_CATCH_ALL = (
     "extproc/credentials/store.py",
     "extproc/ledger/writer.py",
     "extproc/quota/gate.py",  # settling goes on whatever happens
+    "extproc/quota/redis_pipeline.py",  # a task of its own: whoever waits is told, whatever it is
     "extproc/quota/transaction.py",  # the loop's callback: whoever waits is told, whatever it is
     "extproc/server/attempt_stream.py",
     "extproc/server/reload.py",

@@ -1,15 +1,15 @@
 -- Take every line of a request, or none: see extproc/quota/store.py, and extproc/quota/embedded.py for the same in SQL.
 -- KEYS: the set of reservations by expiry, this reservation, then one key for each line.
--- ARGV: the id; seconds that it lasts; seconds that counters are kept after their end; then for each line
---   'r', amount, enforced, capacity, per second, '', ''   or   'w', amount, enforced, limit, slot, first, ends, until
-local WIDTH = 8
+-- ARGV: the id; seconds that it lasts; seconds that counters are kept after their end; then for each line, as words,
+--   r amount enforced capacity per-second   or   w amount enforced limit slot first ends until   ('-' for none)
+-- Answers in words: granted, the time, and for each line what is free, whether it fits, how long to wait ('-' for ever).
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local id, lasts, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local function give_back(name)
   local stored = redis.call('GET', name)
-  if not stored then return end
+  if not stored or stored == '' then return stored end
   for _, line in ipairs(cjson.decode(stored)) do
     if line[3] ~= '0' and redis.call('HEXISTS', line[1], 'h' .. line[2]) == 1 then
       redis.call('HINCRBY', line[1], 'h' .. line[2], '-' .. line[3])
@@ -24,7 +24,7 @@ for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMI
   give_back(base .. expired)
   redis.call('ZREM', KEYS[1], expired)
 end
-give_back(KEYS[2])
+if give_back(KEYS[2]) == '' then return '0 ' .. string.format('%.6f', now) end  -- see extproc/quota/release.lua
 
 local function look_at_rate(key, amount, capacity, per_second)
   local found = redis.call('HMGET', key, 'l', 't')
@@ -32,7 +32,7 @@ local function look_at_rate(key, amount, capacity, per_second)
   if found[1] then
     level = math.min(capacity, tonumber(found[1]) + math.max(0, now - tonumber(found[2])) * per_second)
   end
-  local wait = ''
+  local wait = '-'
   if amount <= capacity then wait = math.max(0, (amount - level) / per_second) end
   return level, amount <= level, wait
 end
@@ -56,44 +56,44 @@ local function look_at_window(key, amount, limit, slot, first, ends)
   end
   local free = limit - counted
   if amount <= free then return free, true, 0 end
-  if ends == '' then return free, false, '' end
+  if ends == '-' then return free, false, '-' end
   return free, false, math.max(0.001, tonumber(ends) - now)
 end
 
-local levels, granted = {}, true
-local lines = (#ARGV - 3) / WIDTH
-for i = 1, lines do
-  local a = 3 + (i - 1) * WIDTH
-  local key, amount = KEYS[2 + i], tonumber(ARGV[a + 2])
+local lines, levels, granted = {}, {}, true
+for i = 1, #ARGV - 3 do
+  local line = {}
+  for word in string.gmatch(ARGV[3 + i], '%S+') do line[#line + 1] = word end
+  lines[i] = line
+  local key, amount = KEYS[2 + i], tonumber(line[2])
   local free, fits, wait
-  if ARGV[a + 1] == 'r' then
-    free, fits, wait = look_at_rate(key, amount, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]))
+  if line[1] == 'r' then
+    free, fits, wait = look_at_rate(key, amount, tonumber(line[4]), tonumber(line[5]))
   else
-    free, fits, wait = look_at_window(key, amount, tonumber(ARGV[a + 4]), ARGV[a + 5], ARGV[a + 6], ARGV[a + 7])
+    free, fits, wait = look_at_window(key, amount, tonumber(line[4]), line[5], line[6], line[7])
   end
   levels[i] = {free, fits, wait}
-  if not fits and ARGV[a + 3] == '1' then granted = false end
+  if not fits and line[3] == '1' then granted = false end
 end
 
 local held = {}
 if granted then
-  for i = 1, lines do
-    local a = 3 + (i - 1) * WIDTH
-    local key = KEYS[2 + i]
+  for i, line in ipairs(lines) do
+    local key, amount = KEYS[2 + i], line[2]
     if levels[i][2] then
-      if ARGV[a + 1] == 'r' then
-        local full, capacity, per_second = levels[i][1], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
-        redis.call('HSET', key, 'l', string.format('%.17g', full - tonumber(ARGV[a + 2])), 't', string.format('%.17g', now))
-        redis.call('EXPIRE', key, math.ceil(capacity / per_second + lasts))
+      if line[1] == 'r' then
+        local left = string.format('%.17g', levels[i][1] - tonumber(amount))
+        redis.call('HSET', key, 'l', left, 't', string.format('%.17g', now))
+        redis.call('EXPIRE', key, math.ceil(tonumber(line[4]) / tonumber(line[5]) + lasts))
       else
-        redis.call('HINCRBY', key, 'u' .. ARGV[a + 5], '0')
-        redis.call('HINCRBY', key, 'h' .. ARGV[a + 5], ARGV[a + 2])
-        if ARGV[a + 8] == '' then
+        redis.call('HINCRBY', key, 'u' .. line[5], '0')
+        redis.call('HINCRBY', key, 'h' .. line[5], amount)
+        if line[8] == '-' then
           redis.call('PERSIST', key)
         else
-          redis.call('EXPIREAT', key, math.ceil(tonumber(ARGV[a + 8]) + kept))
+          redis.call('EXPIREAT', key, math.ceil(tonumber(line[8]) + kept))
         end
-        held[#held + 1] = {key, ARGV[a + 5], ARGV[a + 2]}
+        held[#held + 1] = {key, line[5], amount}
       end
     end
   end
@@ -104,10 +104,9 @@ if granted then
 end
 
 local answer = {granted and 1 or 0, string.format('%.6f', now)}
-for i = 1, lines do
-  local wait = levels[i][3]
-  answer[#answer + 1] = string.format('%.17g', levels[i][1])
-  answer[#answer + 1] = levels[i][2] and 1 or 0
-  answer[#answer + 1] = wait == '' and '' or string.format('%.17g', wait)
+for _, level in ipairs(levels) do
+  answer[#answer + 1] = string.format('%.17g', level[1])
+  answer[#answer + 1] = level[2] and 1 or 0
+  answer[#answer + 1] = level[3] == '-' and '-' or string.format('%.17g', level[3])
 end
-return answer
+return table.concat(answer, ' ')

