@@ -87,9 +87,12 @@ class Gate:
     async def admit(self, charge: Charge) -> Admission:
         """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
         identity = self._named()
-        now = self._store.now()
-        drawn = charge.draw(now)
         try:
+            if not self._up:
+                # Windows are cut by the store's clock, which it tells with its answers; our own may be wrong.
+                await self._store.tend()
+            now = self._store.now()
+            drawn = charge.draw(now)
             reserved = await self._reserve(identity, [one.line for one in drawn])
         except StoreUnavailable as error:
             return self._uncounted(charge, error)

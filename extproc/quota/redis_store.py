@@ -77,6 +77,8 @@ class RedisStore:
             raise
         granted, now, *words = answer.split(" ")
         self._ahead = float(now) - time.monotonic()
+        if len(words) < len(lines):
+            raise StoreUnavailable("this reservation has been given up")
         return Reserved(granted=granted == "1", levels=_levels(lines, words, granted=granted == "1"))
 
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:

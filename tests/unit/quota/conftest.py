@@ -15,6 +15,8 @@ from extproc.quota.embedded import EmbeddedStore
 from extproc.quota.redis_pipeline import Script, written
 from extproc.quota.redis_store import RedisStore
 from extproc.quota.store import QuotaStore
+from tests.fakes.redis_server import ClusterOfServers, RedisServer, WatchedServers
+from tests.fakes.tls_front import Authority, TLSFront
 
 START = 1_800_000_000.0
 
@@ -44,11 +46,41 @@ def redis_url() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """Counters of different prefixes are on different nodes of it."""
+    with ClusterOfServers(key="any") as cluster:
+        yield cluster.url
+
+
+@pytest.fixture(scope="session")
+def sentinel_url() -> Iterator[str]:
+    """A master, its replica and three sentinels."""
+    with WatchedServers() as watched:
+        yield watched.url
+
+
+@pytest.fixture(scope="session")
+def tls_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server behind TLS, of a private authority that asks for the client's certificate, too."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    context = authority.context(["localhost"], asks_back=True)
+    with RedisServer() as server, TLSFront(lambda: server.port, context) as front:
+        client = f"ssl_certfile={authority.client_file}&ssl_keyfile={authority.client_file}"
+        yield f"rediss://localhost:{front.port}?ssl_ca_certs={authority.ca_file}&{client}"
+
+
 _PREFIXES = itertools.count()
+_URLS = {
+    "redis": "redis_url",
+    "redis+cluster": "cluster_url",
+    "redis+sentinel": "sentinel_url",
+    "rediss": "tls_url",
+}
 
 
-@pytest.fixture(params=["embedded", "redis"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> AsyncIterator[Bench]:
+@pytest.fixture(params=["embedded", *_URLS])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """One store after the other, empty."""
     if request.param == "embedded":
         clock = [START]
@@ -68,10 +100,11 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) 
     # The server's clock cannot be moved: its scripts are told another time, and nothing else about them is changed.
     ahead = [0.0]
     prefix = f"t{next(_PREFIXES)}"
+    url = request.getfixturevalue(_URLS[request.param])
     servers: list[RedisStore] = []
 
     def opened_server() -> RedisStore:
-        servers.append(_Shifted(redis_url, ahead, prefix))
+        servers.append(_Shifted(url, ahead, prefix))
         return servers[-1]
 
     def shift(seconds: float) -> None:
