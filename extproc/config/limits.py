@@ -217,10 +217,12 @@ class Quota(Model):
     """Where limits and budgets are counted."""
 
     url: QuotaUrl | None = None
-    """``sqlite:///FILE`` for the workers of one host, or ``redis://``, ``rediss://``, ``redis+cluster://``,
-    ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``, ``unix:///SOCKET`` for many hosts. Default: ``sqlite:///kortex-quota.db``."""
+    """``sqlite:///FILE`` for the workers of one host; for many hosts ``redis://[USER@]HOST:PORT/NUMBER``,
+    ``unix:///SOCKET``, ``redis+cluster://HOST:PORT,HOST:PORT`` or ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``;
+    with ``rediss`` in place of ``redis`` over TLS, trusting the authorities in ``?ssl_ca_certs=FILE``.
+    Default: ``sqlite:///kortex-quota.db``."""
     password: SecretRef | None = None
-    """Of the Redis server."""
+    """Of the Redis servers; sentinels are asked without one."""
     prefix: Name = "kortex"
     """Begins the name of every key in Redis; gateways with the same prefix count together."""
     timeout: Duration = Field(default=250, ge=1)

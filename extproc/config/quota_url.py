@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 
 _SQLITE: Final = "sqlite:///"
 _SOCKET: Final = "unix"
-_SERVERS: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+_SERVERS: Final = ("redis", "rediss")
+_CLUSTERS: Final = ("redis+cluster", "rediss+cluster")
 _WATCHED: Final = ("redis+sentinel", "rediss+sentinel")
 _ADDRESSES: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):[0-9]{1,5}")
 _DATABASE: Final = re.compile(r"(/[0-9]*)?")
+_FILES: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+_SHAPES: Final = (
+    "write sqlite:///FILE, unix:///SOCKET, redis://HOST:PORT/NUMBER, redis+cluster://HOST:PORT,HOST:PORT, or "
+    "redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
+)
 
 
 def _check_store(url: str) -> str:
@@ -22,24 +29,47 @@ def _check_store(url: str) -> str:
         return url
     try:
         parts = urlsplit(url)
-        has_password = parts.password is not None or "password" in dict(parse_qsl(parts.query))
-        if parts.scheme == _SOCKET:
-            valid = not parts.netloc and parts.path.strip("/") != ""
-        elif parts.scheme in _WATCHED:
-            addresses = parts.netloc.rpartition("@")[2].split(",")
-            valid = all(map(_ADDRESSES.fullmatch, addresses)) and parts.path.strip("/") != ""
-        else:
-            named = parts.hostname is not None and parts.port != 0
-            valid = parts.scheme in _SERVERS and named and _DATABASE.fullmatch(parts.path) is not None
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        # A list of addresses has no port of its own, which urlsplit looks for when it is asked for a password.
+        has_password = ":" in parts.netloc.rpartition("@")[0] or "password" in query
+        valid = _is_store(parts)
     except ValueError:
         valid = has_password = False
+        query = {}
     if not valid:
-        msg = "write sqlite:///FILE, redis://HOST:PORT/NUMBER, or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
-        raise ValueError(msg)
+        raise ValueError(_SHAPES)
     if has_password:
         msg = "a password is never written here: use password: {env: NAME} or {file: PATH} beside the url"
         raise ValueError(msg)
+    _check_query(parts.scheme, query)
     return url
+
+
+def _is_store(parts: SplitResult) -> bool:
+    """Raises ValueError for a port that is none."""
+    if parts.scheme == _SOCKET:
+        return not parts.netloc and parts.path.strip("/") != ""
+    if parts.scheme in _SERVERS:
+        return parts.hostname is not None and parts.port != 0 and _DATABASE.fullmatch(parts.path) is not None
+    addresses = parts.netloc.rpartition("@")[2].split(",")
+    if not all(map(_ADDRESSES.fullmatch, addresses)):
+        return False
+    return (parts.scheme in _WATCHED and parts.path.strip("/") != "") or (
+        parts.scheme in _CLUSTERS and parts.path in {"", "/", "/0"}
+    )
+
+
+def _check_query(scheme: str, query: Mapping[str, str]) -> None:
+    allowed = _FILES if scheme.startswith("rediss") else frozenset()
+    if scheme == _SOCKET or scheme in _WATCHED:
+        allowed |= {"db"}
+    if not query.keys() <= allowed:
+        # Neither repeated: "?hunter2" may be a password, too.
+        msg = f"after the question mark, {scheme}:// takes {', '.join(sorted(allowed)) or 'nothing'}"
+        raise ValueError(msg)
+    if not query.get("db", "0").isdecimal():
+        msg = "db is the number of a database"
+        raise ValueError(msg)
 
 
 QuotaUrl = Annotated[

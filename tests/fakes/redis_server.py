@@ -117,10 +117,11 @@ class RedisServer:
 
 
 class WatchedServers:
-    """A master and its replica, and three sentinels."""
+    """A master and its replica, and three sentinels, which wait for ``patience`` ms before they call it dead."""
 
-    def __init__(self, *, password: str | None = None) -> None:
+    def __init__(self, *, password: str | None = None, patience: int = 1_000) -> None:
         self._stack = contextlib.ExitStack()
+        self._patience = patience
         self._password = password
         self.servers: list[RedisServer] = []
         self.sentinels: list[RedisServer] = []
@@ -133,7 +134,7 @@ class WatchedServers:
             self.servers = [master, replica]
             watched = [
                 ("sentinel", "monitor", SERVICE, "127.0.0.1", str(master.port), "2"),
-                ("sentinel", "down-after-milliseconds", SERVICE, "1000"),
+                ("sentinel", "down-after-milliseconds", SERVICE, str(self._patience)),
                 ("sentinel", "failover-timeout", SERVICE, "5000"),
             ]
             if self._password is not None:
@@ -162,9 +163,10 @@ class WatchedServers:
 class ClusterOfServers:
     """Three that share the slots. ``announced`` gives the port that is told to others for the one that is a node's."""
 
-    def __init__(self, *, key: str, announced: Callable[[int], int] | None = None) -> None:
+    def __init__(self, *, key: str, password: str | None = None, announced: Callable[[int], int] | None = None) -> None:
         self._stack = contextlib.ExitStack()
         self._key = key
+        self._password = password
         self._announced = announced
         self.servers: list[RedisServer] = []
 
@@ -190,7 +192,7 @@ class ClusterOfServers:
         if self._announced is not None:
             options.append(("cluster-announce-port", str(self._announced(port))))
             options.append(("cluster-announce-bus-port", str(port + _BUS)))
-        return RedisServer(*options, port=port)
+        return RedisServer(*options, port=port, password=self._password)
 
     @property
     def url(self) -> str:

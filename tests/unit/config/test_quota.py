@@ -17,8 +17,12 @@ from extproc.quota.open_store import open_store
         "rediss://kortex@redis.internal:6380/2?ssl_ca_certs=/etc/ca.pem",
         "redis://[::1]:6379/0",
         "redis+cluster://a:7000",
+        "redis+cluster://counter@a:7000,[::1]:7001/0",
+        "rediss+cluster://a:7000?ssl_ca_certs=/etc/ca.pem",
         "unix:///run/redis.sock",
+        "unix:///run/redis.sock?db=2",
         "redis+sentinel://a:26379,[::1]:26379/main",
+        "rediss+sentinel://counter@a:26379,b:26379/main?db=2&ssl_certfile=/etc/own.pem&ssl_keyfile=/etc/own.key",
     ],
 )
 def test_whatever_is_taken_can_be_opened(url: str) -> None:
@@ -49,6 +53,13 @@ def test_a_file_may_be_anywhere() -> None:
         pytest.param("redis://db/hunter2", "write sqlite:///FILE", id="database"),
         pytest.param("redis+sentinel://hunter2/main", "write sqlite:///FILE", id="sentinel-without-port"),
         pytest.param("redis+sentinel://a:1", "write sqlite:///FILE", id="no-service"),
+        pytest.param("redis+cluster://:hunter2@a:1,b:2", "a password is never written here", id="cluster"),
+        pytest.param("redis+cluster://hunter2,a:1", "write sqlite:///FILE", id="cluster-without-port"),
+        pytest.param("redis+cluster://a:1/2", "write sqlite:///FILE", id="cluster-with-database"),
+        pytest.param("redis://a?hunter2", "takes nothing", id="query"),
+        pytest.param("redis://a?ssl_ca_certs=hunter2", "takes nothing", id="authority-in-plain-text"),
+        pytest.param("rediss://a?ssl_cert_reqs=none", "takes ssl_ca_certs, ssl_certfile, ssl_key", id="unverified"),
+        pytest.param("redis+sentinel://a:1/x?db=hunter2", "the number of a database", id="database-of-a-master"),
     ],
 )
 def test_a_store_that_cannot_be_opened_is_refused(url: str, said: str) -> None:
