@@ -57,6 +57,7 @@ class Pipeline:
         self._asked: list[_Asked] = []
         self._next: asyncio.Handle | None = None
         self._hurried = False
+        self._held_up = False
         self._idle: list[AbstractConnection] = []
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -83,9 +84,12 @@ class Pipeline:
         return await asked.answer
 
     async def close(self) -> None:
-        """Whoever still waits is not answered."""
+        """Whoever still waits is told so."""
         if self._next is not None:
             self._next.cancel()
+        self._held_up = False
+        _fail(self._asked, _closed())
+        self._asked = []
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -93,8 +97,11 @@ class Pipeline:
         await self._server.close()
 
     def _begin(self) -> None:
-        self._next = None
-        if len(self._under_way) < _AT_ONCE and (asked := list(_waiting(self._asked))):
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        self._held_up = len(self._under_way) >= _AT_ONCE
+        if not self._held_up and (asked := list(_waiting(self._asked))):
             self._asked = []
             task = asyncio.get_running_loop().create_task(self._go(asked))
             self._under_way.add(task)
@@ -102,7 +109,7 @@ class Pipeline:
 
     def _came_back(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        if self._asked and self._next is None:
+        if self._held_up:
             self._begin()
 
     async def _go(self, asked: Sequence[_Asked]) -> None:
@@ -111,8 +118,13 @@ class Pipeline:
                 await self._ask(asked)
         except TimeoutError:
             _fail(asked, redis.exceptions.TimeoutError(f"no answer within {self._timeout * 1_000:.0f} ms"))
+            # Somebody on the way may have dropped the others, too, without a word.
+            await self._forget()
         except Exception as error:  # whatever it is, whoever asked is told
             _fail(asked, error)
+        except asyncio.CancelledError:
+            _fail(asked, _closed())
+            raise
 
     async def _ask(self, asked: Sequence[_Asked]) -> None:
         if self._idle:
@@ -178,6 +190,10 @@ def _answer(one: _Asked, answer: Any) -> None:  # noqa: ANN401 - a script's
 
 def _waiting(asked: Sequence[_Asked]) -> Iterator[_Asked]:
     return (one for one in asked if not one.answer.done())
+
+
+def _closed() -> Exception:
+    return redis.exceptions.ConnectionError("the connections have been closed")
 
 
 def _fail(asked: Sequence[_Asked], error: Exception) -> None:

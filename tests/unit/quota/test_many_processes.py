@@ -18,9 +18,9 @@ from extproc.quota.store import StoreUnavailable
 LIMIT, PRICE = 1_000, 10
 
 
-async def spend(url: str, requests: int, name: str) -> int:
+async def spend(url: str, requests: int, name: str, prefix: str) -> int:
     """Requests that cost 10 each; the number that were let through."""
-    store = open_store(Quota.model_validate({"url": url, "prefix": "proof", "timeout": "10s"}), lambda: None)
+    store = open_store(Quota.model_validate({"url": url, "prefix": prefix, "timeout": "10s"}), lambda: None)
     window = Window(limit=LIMIT, slot=1, first=1, ends=time.time() + 999, until=time.time() + 999)
 
     async def one(number: int) -> bool:
@@ -43,13 +43,13 @@ async def spend(url: str, requests: int, name: str) -> int:
 
 
 @pytest.mark.parametrize("processes", [1, 4])
-@pytest.mark.parametrize("kind", ["embedded", "redis"])
-def test_a_budget_is_never_passed(kind: str, processes: int, tmp_path: Path, redis_url: str) -> None:
+@pytest.mark.parametrize("kind", ["embedded", "redis_url", "cluster_url", "sentinel_url"])
+def test_a_budget_is_never_passed(kind: str, processes: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Nor is any of it left. Processes share nothing but the store, as hosts do."""
-    url = f"sqlite:///{tmp_path}/quota.db" if kind == "embedded" else f"{redis_url}?db={processes}"
+    url = f"sqlite:///{tmp_path}/quota.db" if kind == "embedded" else request.getfixturevalue(kind)
     program = (
         f"import asyncio; from tests.unit.quota.test_many_processes import spend;"
-        f"print(asyncio.run(spend({url!r}, {1_000 // processes}, '{{}}')))"
+        f"print(asyncio.run(spend({url!r}, {1_000 // processes}, '{{}}', 'proof-{processes}')))"
     )
     root = Path(__file__).resolve().parents[3]
     running = [
