@@ -24,6 +24,8 @@ DROPPED_PARAMS: Final = "x-kortex-dropped-params"
 LIMIT: Final = "x-kortex-limit"
 """On a 429 of our own: the limit or budget. A provider's 429 has none."""
 BROWNOUT: Final = "x-kortex-brownout"
+MAX_OUTPUT: Final = "x-kortex-max-output"
+"""The tokens that a budget let an answer have at most, where the client had set no such limit or a wider one."""
 
 # Only where the client asked for it with x-kortex-explain: 1, and may.
 DECISION: Final = "x-kortex-decision"

@@ -137,8 +137,9 @@ class RouteRateLimit(Model):
 class Estimator(Model):
     """How much is held of a budget while a request runs: its prompt as counted, and this much for its answer."""
 
-    output: Literal["expected", "requested"] = "expected"
-    """``expected``: what the client asks for at most, but no more than ``cap``. ``requested``: all of that."""
+    output: Literal["expected", "requested", "enforced"] = "expected"
+    """``expected``: what the client asks for at most, but no more than ``cap``. ``requested``: all of that.
+    ``enforced``: as expected, and an unstreamed answer gets no longer, because the provider is asked for no more."""
     cap: int = Field(default=1_000, ge=1)
     """Tokens of an answer, also where a request sets no limit and its model's is not known."""
 

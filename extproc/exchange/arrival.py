@@ -227,7 +227,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         reason=decision.reason,
         explain=headers.get(EXPLAIN) == "1" and may_explain(facts.caller, snapshot.config.gateway),
         exchange=exchange,
-        max_output=None if weighed.brownout is None else weighed.brownout.tier.max_tokens,
+        max_output=_longest(weighed.brownout, charge),
         less_reasoning=weighed.brownout is not None and weighed.brownout.tier.no_reasoning,
         input_tokens=rough_input(facts.fields, call.operation, targets[0][1]) if counted is None else counted,
         base64=call.base64,
@@ -245,6 +245,11 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         assignment=assignment,
         charge=charge,
     )
+
+
+def _longest(brownout: Brownout | None, charge: Charge | None) -> int | None:
+    limits = (None if brownout is None else brownout.tier.max_tokens, None if charge is None else charge.max_output)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def probing(planned: Planned) -> Planned:

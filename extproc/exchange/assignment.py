@@ -57,7 +57,7 @@ class Assignment:
     decision: str | None = None
     """The id under which the choice of the plan is explained."""
     max_output: int | None = None
-    """The longest answer, where a budget runs low."""
+    """The longest answer, where a budget runs low or pays for no more."""
     less_reasoning: bool = False
     """Whether reasoning is turned down for the same cause."""
     reservation: Reservation = NOTHING_HELD

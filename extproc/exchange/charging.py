@@ -14,9 +14,9 @@ from extproc.admission.scope import Subject
 from extproc.admission.settlement import NOTHING_USED, Reservation, Used, growth_of
 from extproc.config.limits import Tier
 from extproc.exchange.outcome import Outcome
-from extproc.headers import BROWNOUT
-from extproc.metering.estimate import estimate_input, requested_output
-from extproc.openai.call import Call
+from extproc.headers import BROWNOUT, MAX_OUTPUT
+from extproc.metering.estimate import estimate_input, requested_answers, requested_output
+from extproc.openai.call import Call, Operation
 from extproc.routing.target import Target
 
 _NOTHING: Final = Demand(input=0, asked=None, most=None, prices=())
@@ -31,6 +31,8 @@ class Charge(NamedTuple):
     subject: Subject
     demand: Demand
     stream: bool = False
+    max_output: int | None = None
+    """The longest that each answer may be to be paid for by what is held; None where no budget enforces that."""
 
     @property
     def counted(self) -> int | None:
@@ -44,7 +46,10 @@ class Charge(NamedTuple):
     def reservation(self, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Reservation:
         """What was granted, for the request to carry along."""
         held = held_lines([one.line for one in drawn], reserved)
-        whole = Reservation(id=identity if held else "", held=held, headers=rate_headers(drawn, reserved))
+        headers = rate_headers(drawn, reserved)
+        if self.max_output is not None:
+            headers = (*headers, (MAX_OUTPUT, str(self.max_output)))
+        whole = Reservation(id=identity if held else "", held=held, headers=headers)
         if not self.stream:
             return whole
         grown = [(one.policy, growth_of(one.line)) for one in drawn if isinstance(one.policy, BudgetPolicy)]
@@ -91,7 +96,22 @@ def charge_for(
         most=max(known, default=None),
         prices=tuple(target.price(model, at=now) for target, model in targets),
     )
-    return Charge(policies=found, subject=subject, demand=demand, stream=call.stream)
+    whole = not call.stream and call.operation is not Operation.EMBEDDINGS
+    longest = _enforced(found, demand) if whole else None
+    return Charge(
+        policies=found,
+        subject=subject,
+        demand=demand,
+        stream=call.stream,
+        max_output=None if longest is None else max(1, longest // requested_answers(fields)),
+    )
+
+
+def _enforced(policies: Sequence[Policy], demand: Demand) -> int | None:
+    """For all choices together. A stream need not be told: it asks for more, or is ended."""
+    estimators = [policy.estimator for policy in policies if isinstance(policy, BudgetPolicy)]
+    longest = min((demand.output(one) for one in estimators if one.output == "enforced"), default=None)
+    return None if longest is None or (demand.asked is not None and demand.asked <= longest) else longest
 
 
 def used_by(outcome: Outcome) -> Used:

@@ -141,8 +141,13 @@ class Reply:
         if self._allowance is not None:
             self._allowance.grant(tokens)
 
-    def cut(self, now: float) -> list[Step]:
-        """A budget has no more: end the answer as one that reached its limit, unless it has said its end already."""
+    def refuse(self, now: float) -> list[Step]:
+        """A budget has no more. An answer that has said all it was granted ends as one that reached its limit,
+
+        unless it has said its end already.
+        """
+        if self._allowance is None or not self._allowance.refuse():
+            return []
         if self.outcome is not None or self._stream is None or not self._released or is_ended(self._last):
             return []
         state = self._stream.state

@@ -12,6 +12,7 @@ from extproc.metering.rough import rough_count
 from extproc.openai.call import Operation
 
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
+_CHOICES: Final = ("n", "best_of")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,15 @@ def requested_output(fields: Mapping[str, Any]) -> int | None:
     limits = [fields[name] for name in _LIMITS if _is_count(fields.get(name))]
     if not limits:
         return None
-    choices = fields.get("n")
-    return int(min(limits)) * (choices if isinstance(choices, int) and _is_count(choices) else 1)
+    return int(min(limits)) * requested_answers(fields)
+
+
+def requested_answers(fields: Mapping[str, Any]) -> int:
+    """How many answers are produced, each as long as the client's limit lets it become: choices, for each prompt."""
+    choices = max((fields[name] for name in _CHOICES if _is_count(fields.get(name))), default=1)
+    prompt = fields.get("prompt")
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    return int(choices) * prompts
 
 
 def _is_count(value: object) -> bool:

@@ -83,7 +83,7 @@ class AttemptStream:
             self._grown.append(more)
             reply.grant(lacking)
             return
-        for message in self._write(reply.cut(time.time())):
+        for message in self._write(reply.refuse(time.time())):
             await self._context.write(message)
 
     def _close(self) -> None:

@@ -17,7 +17,7 @@ from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider
 from tests.fakes.faults import HeadersThenSilence, SlowEvents, StallAfter
 
-NAMES = ("free", "tagged", "silver", "narrow", "old", "slow", "busy", "shadow", "poor", "rich", "talker")
+NAMES = ("free", "tagged", "silver", "narrow", "old", "slow", "busy", "shadow", "poor", "rich", "talker", "brief")
 SECRETS = {name: f"kx-the-secret-of-{name}" for name in NAMES}
 
 
@@ -40,6 +40,7 @@ def config(url: str, quota: str) -> dict[str, Any]:
             key("shadow", limits=[{"requestsPerMinute": 1, "mode": "shadow"}]),
             key("poor", tenant="poor", tier="free"),
             key("rich", tenant="rich"),
+            key("brief", budgets=[{"name": "short", "tokens": 10**6, "estimator": {"output": "enforced", "cap": 10}}]),
             key("talker", budgets=[{"name": "words", "tokens": 300, "window": "total", "estimator": {"cap": 10}}]),
         ],
         "budgets": [
@@ -293,6 +294,27 @@ def test_a_stream_ends_in_order_when_its_budget_is_used_up(gateway: KortexProces
         talker.chat.completions.create(model="small", messages=messages)
     assert refused.value.code == "insufficient_quota"
     assert "does not begin anew" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent", "told"),
+    [
+        pytest.param({}, {"max_completion_tokens": 10}, "10", id="no-limit"),
+        pytest.param({"max_tokens": 500}, {"max_tokens": 10}, "10", id="wider-limit"),
+        pytest.param({"max_tokens": 9}, {"max_tokens": 9}, None, id="narrower-limit"),
+        pytest.param({"n": 3}, {"max_completion_tokens": 3}, "3", id="several-choices"),
+        pytest.param({"stream": True}, {}, None, id="stream"),
+    ],
+)
+def test_an_answer_is_no_longer_than_its_budget_enforces(
+    gateway: KortexProcess, fake: FakeProvider, fields: dict[str, Any], sent: dict[str, int], told: str | None
+) -> None:
+    """The provider is asked for no more than is held, and the client is told; nobody else's calls are changed."""
+    for name in ("brief", "rich"):
+        reply = ask(gateway, name, **fields)
+        assert reply.headers.get("x-kortex-max-output") == (told if name == "brief" else None)
+    asked = [{name: body[name] for name in body if name.startswith("max_")} for body in (r.json for r in fake.requests)]
+    assert asked == [sent, {name: fields[name] for name in fields if name.startswith("max_")}]
 
 
 def test_no_key_is_ever_shown(gateway: KortexProcess, fake: FakeProvider) -> None:

@@ -17,12 +17,13 @@ import h11
 
 from tests.fakes.journal import Journal
 from tests.fakes.recorded import Recorded
-from tests.fakes.steps import Fin, Hang, Reset, Send, Sleep, Step
+from tests.fakes.steps import Await, Fin, Hang, Reset, Send, Sleep, Step
 
 Respond: TypeAlias = Callable[[Recorded], Sequence[Step]]
 ServerNames: TypeAlias = "weakref.WeakKeyDictionary[Any, str]"  # by the ssl.SSLObject of the connection
 
 _LONGEST_HEAD = 1 << 20  # bytes; gateways are tested with large headers too
+_GLANCE = 0.01  # seconds until a reply that is held looks again whether it may go
 _DELIVERY = 1.0  # seconds a reset waits for a peer that does not read
 
 
@@ -188,6 +189,9 @@ class Connection(asyncio.Protocol):
                     await asyncio.sleep(seconds)
                 case Hang():
                     await self._for_ever()
+                case Await(event):
+                    while not event.is_set():  # noqa: ASYNC110  it is set in another thread
+                        await asyncio.sleep(_GLANCE)
                 case Reset():
                     await self._delivered()
                     self._reset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import threading
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -34,6 +35,13 @@ class Hang:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """Send nothing until the test, in its own thread, sets ``event``."""
+
+    event: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """Wait until the peer's kernel has everything sent so far, then end the connection with a TCP RST."""
 
@@ -43,7 +51,7 @@ class Fin:
     """End the connection in order (TCP FIN, with TLS a close_notify before it)."""
 
 
-Step: TypeAlias = Send | Sleep | Hang | Reset | Fin
+Step: TypeAlias = Send | Sleep | Hang | Await | Reset | Fin
 
 
 def silence(seconds: float | None) -> Step:

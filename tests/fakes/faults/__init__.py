@@ -26,7 +26,7 @@ from tests.fakes.faults.refusals import (
     RateLimited,
     Status,
 )
-from tests.fakes.faults.silence import CloseBeforeHeaders, NotHttp, ResetBeforeHeaders, Silence
+from tests.fakes.faults.silence import CloseBeforeHeaders, HeldBack, NotHttp, ResetBeforeHeaders, Silence
 from tests.fakes.faults.transfer import Chunking, CloseDelimited, Encoded, ExtraHeaders, Trailers, WrongLength
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Fault",
     "GarbleAfter",
     "HeadersThenSilence",
+    "HeldBack",
     "KeepAliveComments",
     "LingerAtEnd",
     "NotHttp",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 from tests.fakes.faults.fault import Fault
-from tests.fakes.steps import Fin, Reply, Reset, Send, silence
+from tests.fakes.steps import Await, Fin, Reply, Reset, Send, silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,16 @@ class Silence(Fault):
 
     def apply(self, reply: Reply) -> Reply:
         return replace(reply, before=(*reply.before, silence(self.seconds)))
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack(Fault):
+    """Reads the request and answers when ``event`` is set."""
+
+    event: threading.Event
+
+    def apply(self, reply: Reply) -> Reply:
+        return replace(reply, before=(*reply.before, Await(self.event)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from tests.fakes import (
     Fault,
     GarbleAfter,
     HeadersThenSilence,
+    HeldBack,
     KeepAliveComments,
     NotHttp,
     ProviderError,

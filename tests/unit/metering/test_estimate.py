@@ -212,6 +212,11 @@ def test_rough_estimate_is_near_to_the_count() -> None:
         ({"max_completion_tokens": 7, "max_tokens": 5}, 5),
         ({"max_tokens": 5, "n": 3}, 15),
         ({"max_tokens": 5, "n": True}, 5),
+        ({"max_tokens": 5, "n": 2, "best_of": 4}, 20),
+        ({"max_tokens": 5, "prompt": "one"}, 5),
+        ({"max_tokens": 5, "prompt": [1, 2, 3]}, 5),
+        ({"max_tokens": 5, "n": 2, "prompt": ["one", "two", "three"]}, 30),
+        ({"max_tokens": 5, "prompt": [[1, 2], [3]]}, 10),
     ],
 )
 def test_limit_of_the_answer_is_the_clients(fields: dict[str, Any], limit: int | None) -> None:
