@@ -17,9 +17,7 @@ from extproc.metering.measured import count_produced
 from extproc.openai.produced import Produced
 
 FIRST = 10
-WORDS = st.lists(
-    st.sampled_from([" word", " another", " naïve", " a", " supercalifragilistic", " 日本語"]), max_size=300
-)
+EVENTS = [" word", " a", " supercalifragilistic", "日本語", " two words", "\n- naïve"]
 
 
 class Answer:
@@ -61,12 +59,15 @@ def attempt(start: Callable[..., Attempt]) -> Attempt:
     return replace(begun, target=replace(begun.target, settings=settings))
 
 
-@given(texts=st.lists(WORDS, min_size=1, max_size=5), budget=st.integers(0, 2_000))
+@given(
+    answers=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 400)), min_size=1, max_size=5),
+    budget=st.integers(0, 2_000),
+)
 @hypothesis.settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_answers_together_say_no_more_than_they_were_granted(
-    attempt: Attempt, texts: list[list[str]], budget: int
+    attempt: Attempt, answers: list[tuple[str, int]], budget: int
 ) -> None:
-    """But for one event that is larger than all before it, and than what was granted first."""
+    """Each in events of one size, of which the first always comes; and none ends that was granted all of it."""
     left = [budget]
 
     def take(tokens: int) -> bool:
@@ -74,21 +75,21 @@ def test_answers_together_say_no_more_than_they_were_granted(
         left[0] -= tokens if granted else 0
         return granted
 
-    answers = [Answer(attempt, take) for _ in texts]
-    for turn in range(max(map(len, texts))):
-        for answer, words in zip(answers, texts, strict=True):
-            for word in words[turn : turn + 1]:
-                answer.say(word)
-    for answer, words in zip(answers, texts, strict=True):
-        largest = max((count_produced(_produced(word), attempt.model) for word in words), default=0)
-        assert answer.said <= answer.granted + largest
-        assert answer.said == count_produced(_produced("".join(words)), attempt.model) or answer.ended
+    saying = [(Answer(attempt, take), event, events) for event, events in answers]
+    for turn in range(max(events for _, events in answers)):
+        for answer, event, events in saying:
+            if turn < events:
+                answer.say(event)
+    for answer, event, events in saying:
+        assert answer.said <= max(answer.granted, _tokens(attempt, event))
+        whole = _tokens(attempt, event * events)
+        assert answer.said == whole or (answer.ended and answer.granted < whole + _tokens(attempt, event))
 
 
-def _produced(text: str) -> Produced:
+def _tokens(attempt: Attempt, text: str) -> int:
     produced = Produced()
     produced.add(text)
-    return produced
+    return count_produced(produced, attempt.model)
 
 
 def test_an_answer_that_is_refused_gets_what_it_was_granted(attempt: Attempt) -> None:

@@ -110,6 +110,19 @@ def test_reply_comes_late_when_the_silence_ends() -> None:
     assert time.monotonic() - started >= 0.2
 
 
+def test_reply_is_held_back_until_the_test_lets_it_go() -> None:
+    """And then comes as if nothing had been."""
+    event = threading.Event()
+    with FakeProvider(name="a") as fake, RawClient(fake.port) as client:
+        fake.script = [HeldBack(event)]
+        client.post("/v1/chat/completions", CHAT, "connection: close")
+        fake.wait_for(lambda fake: fake.active == 1)
+        with pytest.raises(TimeoutError):
+            fake.wait_for(lambda fake: fake.active == 0, 0.1)
+        event.set()
+        assert b"HTTP/1.1 200 OK" in client.read_to_end().data
+
+
 def test_bytes_are_no_http_when_garbled_before_the_headers() -> None:
     """Then the connection ends."""
     assert raw(NotHttp(b"hello?\r\n\r\n")) == Ending(b"hello?\r\n\r\n", "fin")
