@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,8 @@ def read_usage(value: object) -> Usage | None:
 
     Chat and completions: https://platform.openai.com/docs/api-reference/chat/object#chat-object-usage
     Embeddings have no ``completion_tokens``: their output is 0. Some servers leave reasoning out of it, as their total
-    shows (https://docs.x.ai/docs/guides/reasoning), or count cache hits at the top level
-    (https://api-docs.deepseek.com/guides/kv_cache).
+    shows (https://docs.x.ai/docs/guides/reasoning), or count cache hits at the top level, by one of two names
+    (https://api-docs.deepseek.com/guides/kv_cache, https://docs.together.ai/reference/chat-completions-1).
     """
     if not isinstance(value, Mapping):
         return None
@@ -45,17 +45,23 @@ def read_usage(value: object) -> Usage | None:
     reasoning = _count(completion_details, "reasoning_tokens")
     if reasoning and _count(value, "total_tokens") == prompt + output + reasoning:
         output += reasoning
-    cached = _count(prompt_details, "cached_tokens")
+    cached = next((hits for hits in _cache_hits(value, prompt_details) if hits is not None), None)
     return Usage(
         input=prompt,
         output=output,
-        cached_input=_count(value, "prompt_cache_hit_tokens") if cached is None else cached,
+        cached_input=cached,
         reasoning=reasoning,
         audio_input=_count(prompt_details, "audio_tokens"),
         audio_output=_count(completion_details, "audio_tokens"),
         cache_write=_count(prompt_details, "cache_write_tokens"),
         cache_write_1h=_count(prompt_details, "cache_write_1h_tokens"),
     )
+
+
+def _cache_hits(value: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[int | None]:
+    yield _count(details, "cached_tokens")
+    yield _count(value, "prompt_cache_hit_tokens")
+    yield _count(value, "cached_tokens")
 
 
 def usage_counts(usage: Usage) -> dict[str, int]:

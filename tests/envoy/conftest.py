@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.envoy.kortex_process import KortexProcess
+from tests.envoy.till import Till, open_till
 from tests.fakes import FakeProvider
 
 CONFIG = """
@@ -95,3 +96,19 @@ def stage(shared_stage: Stage) -> Stage:
         fake.clear_faults()
         fake.clear()
     return shared_stage
+
+
+@pytest.fixture(scope="module")
+def shared_till(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Till]:
+    """Started once; use ``till``."""
+    with open_till(tmp_path_factory.mktemp("books")) as till:
+        yield till
+
+
+@pytest.fixture
+def till(shared_till: Till) -> Till:
+    """Healthy providers that have not been asked."""
+    for fake in shared_till.fakes.values():
+        fake.clear_faults()
+        fake.clear()
+    return shared_till

@@ -17,9 +17,13 @@ from tests.envoy.bill_sources import Seen, usage_of
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider
 from tests.fakes.anthropic_provider import FakeAnthropic
+from tests.fakes.azure_provider import FakeAzure
 from tests.fakes.bedrock_provider import CREDENTIALS, FakeBedrock
 from tests.fakes.cohere_provider import FakeCohere
-from tests.fakes.gemini_provider import FakeGemini
+from tests.fakes.compatible_provider import WORDINGS, FakeCompatible
+from tests.fakes.gemini_provider import FakeGemini, FakeVertex
+from tests.fakes.google_tokens import FakeGoogleTokens
+from tests.fakes.mistral_provider import FakeMistral
 from tests.fakes.raw_client import RawClient
 
 CONFIG: Final = """
@@ -41,33 +45,39 @@ backends:
   gemini: {{provider: gemini, url: "{gemini}", model: gemini-2.5-flash, apiKey: {{env: KEY}}}}
   bedrock: {{provider: bedrock, region: us-east-1, url: "{bedrock}", model: "{sonnet}"}}
   cohere: {{provider: cohere, url: "{cohere}", model: command-a-03-2025, apiKey: {{env: KEY}}}}
+  azure: {{provider: azure, url: "{azure}", model: gpt-4o, apiVersion: 2024-10-21, apiKey: {{env: KEY}}}}
+  mistral: {{provider: mistral, url: "{mistral}", model: mistral-large-2512, apiKey: {{env: KEY}}}}
+  vertex: &vertex
+    {{provider: vertex, url: "{vertex}", project: fake-project, credentialsFile: "{file}", model: gemini-2.5-flash}}
+  vertex-claude: {{<<: *vertex, url: "{vertex_claude}", model: claude-sonnet-4-5@20250929}}
   own:
     provider: vllm
     url: "{own}"
     model: own-model
-    cost: {{inputTokenCost: "0.0011", outputTokenCost: "0.0033", cachedInputTokenCost: "0.0007", requestCost: "0.01",
+    cost: &cost
+      {{inputTokenCost: "0.0011", outputTokenCost: "0.0033", cachedInputTokenCost: "0.0007", requestCost: "0.01",
       currency: EUR}}
+  deepseek: {{provider: deepseek, url: "{deepseek}", model: deepseek-chat, apiKey: {{env: KEY}}, cost: *cost}}
+  groq: {{provider: groq, url: "{groq}", model: gpt-oss, apiKey: {{env: KEY}}, cost: *cost}}
+  ollama: {{provider: ollama, url: "{ollama}", model: qwen3, cost: *cost}}
+  together: {{provider: together, url: "{together}", model: kimi, apiKey: {{env: KEY}}, cost: *cost}}
+  xai: {{provider: xai, url: "{xai}", model: grok-3-mini, apiKey: {{env: KEY}}, cost: *cost}}
   local: {{provider: vllm, url: "{own}", model: local-model}}
   strict: {{provider: vllm, url: "{own}", model: strict-model, unpriced: reject}}
   default:
     {{provider: vllm, url: "{own}", model: unheard, unpriced: {{inputTokenCost: "0.5", outputTokenCost: "1"}}}}
   demo: {{provider: demo}}
 routes:
-  openai:
-    models: [openai]
-    defaultBackend: {{name: openai}}
-    fallback: {{backends: [own]}}
-    timeouts: &short {{firstToken: 1s, unstreamed: 1s, idle: 1s}}
-  claude: {{models: [claude], defaultBackend: {{name: claude}}, fallback: {{backends: [own]}}, timeouts: *short}}
-  gemini: {{models: [gemini], defaultBackend: {{name: gemini}}, fallback: {{backends: [own]}}, timeouts: *short}}
-  bedrock: {{models: [bedrock], defaultBackend: {{name: bedrock}}, fallback: {{backends: [own]}}, timeouts: *short}}
-  cohere: {{models: [cohere], defaultBackend: {{name: cohere}}, fallback: {{backends: [own]}}, timeouts: *short}}
-  own: {{models: [own], defaultBackend: {{name: own}}, fallback: {{backends: [openai]}}, timeouts: *short}}
+{routes}  own: {{models: [own], defaultBackend: {{name: own}}, fallback: {{backends: [openai]}}, timeouts: {times}}}
   local: {{models: [local], defaultBackend: {{name: local}}}}
   strict: {{models: [strict], defaultBackend: {{name: strict}}}}
   strict-pair: {{models: [strict-pair], defaultBackend: {{name: strict}}, fallback: {{backends: [own]}}}}
   default: {{models: [default], defaultBackend: {{name: default}}}}
   demo: {{models: [kortex-demo], defaultBackend: {{name: demo}}}}
+"""
+SHORT_TIMES: Final = "{firstToken: 1s, unstreamed: 1s, idle: 1s}"
+ROUTE: Final = """\
+  {name}: {{models: [{name}], defaultBackend: {{name: {name}}}, fallback: {{backends: [own]}}, timeouts: {times}}}
 """
 KEY: Final = "sk-of-the-gateway"
 SECRET: Final = "kx-the-secret-of-the-till"
@@ -177,26 +187,34 @@ class _Before:
 @contextlib.contextmanager
 def open_till(books: Path) -> Iterator[Till]:
     """Started once for many tests: one worker, so that what it settles is settled in order."""
-    with (
-        FakeProvider(name="openai", api_key=KEY, served_model="gpt-4o-2024-08-06") as first,
-        FakeAnthropic(name="claude", api_key=KEY, served_model="claude-sonnet-4-5-20250929") as claude,
-        FakeGemini(name="gemini", api_key=KEY) as gemini,
-        FakeBedrock(name="bedrock") as bedrock,
-        FakeCohere(name="cohere", api_key=KEY) as cohere,
-        FakeProvider(name="own") as own,
-    ):
+    with contextlib.ExitStack() as stack:
+        google = stack.enter_context(FakeGoogleTokens())
+        fakes = {fake.name: stack.enter_context(fake) for fake in _fakes(google)}
         config = CONFIG.format(
-            openai=first.url,
-            claude=claude.base_url,
-            gemini=gemini.base_url,
-            bedrock=bedrock.base_url,
+            **{name.replace("-", "_"): fake.base_url for name, fake in fakes.items()},
+            routes="".join(ROUTE.format(name=name, times=SHORT_TIMES) for name in fakes if name != "own"),
+            times=SHORT_TIMES,
             sonnet=SONNET,
-            cohere=cohere.base_url,
-            own=own.url,
+            file=google.write_service_account(books / "google.json"),
             hash=spell_hash(hash_secret(SECRET)),
             short=spell_hash(hash_secret(SHORT)),
             books=books,
         )
-        fakes = {fake.name: fake for fake in (first, claude, gemini, bedrock, cohere, own)}
-        with KortexProcess(config, env={"KEY": KEY, **AWS}) as gateway:
-            yield Till(gateway, fakes, books)
+        gateway = stack.enter_context(KortexProcess(config, env={"KEY": KEY, **AWS}))
+        yield Till(gateway, fakes, books)
+
+
+def _fakes(google: FakeGoogleTokens) -> Iterator[FakeProvider]:
+    """Each by the name of its backend and route."""
+    yield FakeProvider(name="openai", api_key=KEY, served_model="gpt-4o-2024-08-06")
+    yield FakeAnthropic(name="claude", api_key=KEY, served_model="claude-sonnet-4-5-20250929")
+    yield FakeGemini(name="gemini", api_key=KEY)
+    yield FakeBedrock(name="bedrock")
+    yield FakeCohere(name="cohere", api_key=KEY)
+    yield FakeAzure(name="azure", api_key=KEY, deployments=["gpt-4o"])
+    yield FakeMistral(name="mistral", api_key=KEY, served_model="mistral-large-2512")
+    yield FakeVertex(name="vertex", tokens=lambda: google.given)
+    yield FakeVertex(name="vertex-claude", tokens=lambda: google.given)
+    yield FakeProvider(name="own")
+    for name in WORDINGS:
+        yield FakeCompatible(name=name, api_key=None if name == "ollama" else KEY)
