@@ -34,8 +34,7 @@ def _check_store(url: str) -> str:
         has_password = ":" in parts.netloc.rpartition("@")[0] or "password" in query
         valid = _is_store(parts)
     except ValueError:
-        valid = has_password = False
-        query = {}
+        raise ValueError(_SHAPES) from None
     if not valid:
         raise ValueError(_SHAPES)
     if has_password:
