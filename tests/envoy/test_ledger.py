@@ -15,13 +15,16 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from extproc.ledger.database import Database
-from extproc.ledger.schema import ATTEMPTS, EXCHANGES
+from extproc.ledger.schema import ATTEMPTS, DAYS, EXCHANGES, HOURS
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider, Status
 from tests.fakes.postgres_server import PASSWORD, PostgresServer
 
+ENVIRONMENT = {"LEDGER_PASSWORD": PASSWORD}
+SUMMED = ("requests", "attempts", "input_tokens")
 CHAT = {"messages": [{"role": "user", "content": "words that nobody keeps"}]}
 
 
@@ -172,25 +175,44 @@ class Load:
                 self.answered.append(name)
 
 
-def check_books(file: Path, answered: list[str]) -> None:
+def check_books(url: str, answered: list[str]) -> None:
     """No answer is missing, none is there twice, and the sums are those of the rows."""
-    exchanges = Counter(row["request_id"] for row in rows(file, "exchanges"))
+    database = Database(url, PASSWORD)
+    with database.reading() as connection:
+        exchanges = Counter(row["request_id"] for row in connection.execute(EXCHANGES.select()).mappings())
+        written = connection.execute(ATTEMPTS.select()).mappings().all()
+        sums = {
+            tuple(int(connection.execute(select(func.sum(table.c[name]))).scalar_one()) for name in SUMMED)
+            for table in (HOURS, DAYS)
+        }
+    database.close()
     assert [name for name in answered if exchanges[name] != 1] == []
     assert max(exchanges.values()) == 1
-    attempts = Counter((row["request_id"], row["attempt"]) for row in rows(file, "attempts"))
+    attempts = Counter((row["request_id"], row["attempt"]) for row in written)
     assert max(attempts.values()) == 1
-    connection = sqlite3.connect(file)
-    summed = "SELECT SUM(requests), SUM(attempts), SUM(input_tokens) FROM "
-    sums = {connection.execute(summed + table).fetchone() for table in ("hours", "days")}
-    tokens = connection.execute("SELECT SUM(input_tokens) FROM attempts").fetchone()[0]
-    connection.close()
+    tokens = sum(row["input_tokens"] for row in written)
     assert sums == {(sum(exchanges.values()), sum(attempts.values()), tokens)}
 
 
-def test_killed_workers_lose_no_answer(pair: tuple[FakeProvider, FakeProvider], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """One for all that do not kill it."""
+    with PostgresServer() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """An empty one, as configs have it."""
+    if request.param == "sqlite":
+        return {"url": f"sqlite:///{tmp_path}/usage.db"}
+    url = request.getfixturevalue("server").new_database()
+    return {"url": url, "password": {"env": "LEDGER_PASSWORD"}, "spool": str(tmp_path / "spool")}
+
+
+def test_killed_workers_lose_no_answer(pair: tuple[FakeProvider, FakeProvider], ledger: dict[str, Any]) -> None:
     """SIGKILL again and again in the middle of the load."""
-    file = tmp_path / "usage.db"
-    with KortexProcess(config(*pair, {"url": f"sqlite:///{file}"}), workers=2) as kortex:
+    with KortexProcess(config(*pair, ledger), env=ENVIRONMENT, workers=2) as kortex:
         load = Load(kortex)
         for _ in range(6):
             so_far = len(load.answered)
@@ -201,26 +223,27 @@ def test_killed_workers_lose_no_answer(pair: tuple[FakeProvider, FakeProvider], 
         count = len(load.answered)
         assert kortex.metrics()["kortex_worker_restarts_total"] >= 3
     assert count > 120
-    check_books(file, load.answered)
+    check_books(ledger["url"], load.answered)
 
 
 @pytest.mark.parametrize("victim", ["the-command", "envoy"])
-def test_a_killed_gateway_loses_no_answer(pair: tuple[FakeProvider, FakeProvider], tmp_path: Path, victim: str) -> None:
+def test_a_killed_gateway_loses_no_answer(
+    pair: tuple[FakeProvider, FakeProvider], ledger: dict[str, Any], victim: str
+) -> None:
     """Whoever dies first, what was answered waits for the next start."""
-    file = tmp_path / "usage.db"
-    settings = config(*pair, {"url": f"sqlite:///{file}"})
-    with KortexProcess(settings, workers=2) as kortex:
+    settings = config(*pair, ledger)
+    with KortexProcess(settings, env=ENVIRONMENT, workers=2) as kortex:
         load = Load(kortex)
         kortex.until(lambda: len(load.answered) > 50, "something is answered")
         os.kill(kortex.pid if victim == "the-command" else kortex.envoy_pid, signal.SIGKILL)
         kortex.wait()
         load.stop()
-    with KortexProcess(settings) as kortex:
+    with KortexProcess(settings, env=ENVIRONMENT) as kortex:
         kortex.until(
             lambda: sum(row["requests"] for row in usage(kortex)) >= len(load.answered), "what waited is booked"
         )
         kortex.until(lambda: kortex.metrics()["kortex_ledger_spooled_bytes"] == 0, "nothing waits")
-    check_books(file, load.answered)
+    check_books(ledger["url"], load.answered)
 
 
 def test_a_database_that_is_away_keeps_nobody_waiting(pair: tuple[FakeProvider, FakeProvider], tmp_path: Path) -> None:
