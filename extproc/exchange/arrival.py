@@ -22,6 +22,7 @@ from extproc.errors import (
     PathNotFound,
 )
 from extproc.exchange.assignment import Assignment
+from extproc.exchange.attempt import FORWARDED
 from extproc.exchange.charging import Brownout, Charge, charge_for
 from extproc.exchange.snapshot import Snapshot
 from extproc.exchange.unserved import refuse_unserved
@@ -31,7 +32,6 @@ from extproc.headers import (
     ENVOY_PER_TRY_TIMEOUT_MS,
     ENVOY_TIMEOUT_MS,
     EXPLAIN,
-    INTERNAL_PREFIXES,
     LARGEST_HEADERS,
     MOST_HEADERS,
     Headers,
@@ -43,6 +43,7 @@ from extproc.routing.decision import Decision, decide
 from extproc.routing.facts import Facts
 from extproc.routing.health import NOTHING_SEEN, BackendStates
 from extproc.routing.route import CompiledRoute
+from extproc.routing.target import Target
 
 _MODELS: Final = "/v1/models"
 EXPLAIN_TAG: Final = "explain"
@@ -189,12 +190,13 @@ def weigh_call(  # noqa: PLR0913 - what a decision depends on, by keyword
 
 def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exchange: str = "") -> Planned:
     """What Envoy is told. Raises ClientError when nobody is to serve the call."""
-    if not weighed.decision.targets:
+    plan = weighed.decision.targets
+    if not plan:
         raise refuse_unserved(weighed.decision, weighed.facts)
     route, facts, decision = weighed.route, weighed.facts, weighed.decision
     call = facts.call
     arrived_ms = int(facts.arrived * 1_000)
-    targets = [(target, target.model(facts.upstream_model)) for target in decision.targets]
+    targets = [(target, target.model(facts.upstream_model)) for target in plan]
     charge = charge_for(
         (*snapshot.policies, *weighed.key.policies),
         Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers),
@@ -211,7 +213,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         stream=call.stream,
         include_usage=call.include_usage,
         route=route.name,
-        plan=tuple(target.backend for target in decision.targets),
+        plan=tuple([target.backend for target in plan]),
         retries=route.retries,
         try_ms=route.first_token_ms if call.stream else route.unstreamed_ms,
         idle_ms=route.idle_ms,
@@ -233,11 +235,9 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         base64=call.base64,
     )
     return Planned(
-        targets=tuple(target.name for target, _ in targets),
+        targets=tuple([target.name for target in plan]),
         backends=assignment.plan,
-        remove_headers=tuple(
-            name for name in headers if name.startswith(INTERNAL_PREFIXES) and name not in _SET_BY_ARRIVAL
-        ),
+        remove_headers=_needless(headers, plan),
         route=route,
         call=call,
         facts=facts,
@@ -284,6 +284,8 @@ def may_explain(caller: Caller, gateway: Gateway) -> bool:
 
 
 _SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
+# Envoy finds no route for a request without its x-forwarded-proto.
+_GOES_ON: Final = FORWARDED | _SET_BY_ARRIVAL | {"x-forwarded-proto"}
 
 
 def _request_headers(
@@ -303,9 +305,14 @@ def _request_headers(
     )
 
 
+def _needless(headers: Headers, plan: tuple[Target, ...]) -> tuple[str, ...]:
+    """What none of the plan's backends gets: the way through Envoy is shorter without, and each attempt's message."""
+    asked = {name for target in plan for name in target.settings.forward_headers}
+    return tuple([name for name in headers if name not in _GOES_ON and name not in asked and name[0] != ":"])
+
+
 def _check_headers(headers: Headers) -> None:
-    size = sum(map(len, headers)) + sum(map(len, headers.values()))
-    if headers.lines > MOST_HEADERS or size > LARGEST_HEADERS:
+    if headers.lines > MOST_HEADERS or headers.size > LARGEST_HEADERS:
         message = f"The request headers are larger than {LARGEST_HEADERS >> 10} KiB, or more than {MOST_HEADERS}."
         raise HeadersTooLarge(message)
 

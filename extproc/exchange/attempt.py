@@ -19,7 +19,7 @@ from extproc.routing.target import Target
 
 # What a provider may see of the client's request headers, beside the backend's forwardHeaders. Everything else stays
 # here: credentials and cookies above all, but also addresses and whatever else a client's platform adds.
-_FORWARDED: Final = frozenset(
+FORWARDED: Final = frozenset(
     {
         "content-type",
         "content-length",
@@ -32,6 +32,7 @@ _FORWARDED: Final = frozenset(
         "openai-beta",
     }
 )
+_WITHOUT_STATE: Final = FORWARDED - {TRACESTATE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +122,13 @@ class Attempt:
             fields.append((TRACEPARENT, self.trace.traceparent(self.number)))
         written = {name for name, _ in fields}
         forwarded = settings.forward_headers
+        kept = _WITHOUT_STATE if self._begins_trace else FORWARDED
         removed = tuple(
-            name
-            for name in headers
-            if (name not in _FORWARDED or (name == TRACESTATE and self._begins_trace))
-            and name not in written
-            and name not in forwarded
-            and name[0] != ":"
+            [
+                name
+                for name in headers
+                if name not in kept and name not in written and name not in forwarded and name[0] != ":"
+            ]
         )
         return UpstreamHeaders(
             set_headers=tuple(fields), remove_headers=removed, body=request.body, dropped=request.dropped

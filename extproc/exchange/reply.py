@@ -28,6 +28,7 @@ from extproc.headers import (
     UPSTREAM_REQUEST_ID,
     Headers,
 )
+from extproc.openai.call import Call
 from extproc.openai.cut_short import is_ended
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
 
@@ -71,7 +72,7 @@ class Reply:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._call = replace(attempt.assignment.call(b"{}"), upstream_model=attempt.model)
+        self._call: Call
         self._head = Headers()
         self._headers_at = 0.0
         self._decoder: Decoder | None = None
@@ -96,7 +97,11 @@ class Reply:
         """The reply's headers; they are held."""
         self._head = headers
         self._headers_at = now
-        self._call = replace(self._call, reply_id=upstream_request_id(headers) or "")
+        self._call = replace(
+            self._attempt.assignment.call(b"{}"),
+            upstream_model=self._attempt.model,
+            reply_id=upstream_request_id(headers) or "",
+        )
         try:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
         except DecodingError as error:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from extproc.config.backends import Backend
 from extproc.metering.price_list import listed_window
+
+_FEATURES: Final = ("vision", "audio", "files", "tools", "json_schema", "reasoning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,11 @@ class ModelFacts:
     tools: bool | None = None
     json_schema: bool | None = None
     reasoning: bool | None = None
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """The features that it is known not to have."""
+        return frozenset([name for name in _FEATURES if getattr(self, name) is False])
 
 
 def facts_for(settings: Backend, *, price_list: str | None, model: str) -> ModelFacts:

@@ -50,5 +50,5 @@ def rough_count(texts: Sequence[str]) -> int:
     if not read:
         return 0
     kinds = " ".join(pieces).encode("utf-8", "replace").translate(_KINDS, _CONTINUATION)
-    weight = 610 * kinds.startswith(b"a") + sum(weight * kinds.count(kind) for kind, weight in _WEIGHTS)
+    weight = 610 * kinds.startswith(b"a") + sum([weight * kinds.count(kind) for kind, weight in _WEIGHTS])
     return -(-weight * sum(map(len, texts)) // (1_000 * read))

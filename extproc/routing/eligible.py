@@ -60,7 +60,8 @@ def exclusion(target: Target, facts: Facts, *, strict: bool) -> Exclusion | None
         table = translator.support_of(model)
         refused = _REFUSED_IF_STRICT if strict else _REFUSED
         lacks = [feature for feature in facts.features if support_for(feature, table) in refused] if table else []
-        lacks = lacks or [use for use in sorted(facts.uses) if getattr(known, _CAPABILITIES[use]) is False]
+        if known.lacking and not lacks:
+            lacks = [use for use in sorted(facts.uses) if _CAPABILITIES[use] in known.lacking]
         if lacks:
             return Exclusion(cause=Cause.FEATURE, reason=f"lacks {', '.join(lacks)}", param=lacks[0])
     if target.unpriced == "reject" and target.price(model, at=facts.arrived) is None:

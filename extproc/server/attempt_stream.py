@@ -47,15 +47,16 @@ class AttemptStream:
         self._reply: Reply | None = None
         self._outcome: Outcome | None = None
         self._settled = False
+        self._over = False
         self._grown: list[Reservation] = []
         self._last_event = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._expiry: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
-        """Until Envoy ends the stream."""
+        """Until Envoy ends the stream, or has been told all that it waits for."""
         try:
-            while True:
+            while not self._over:
                 message = await next_message(self._context)
                 if message is None:
                     return
@@ -139,6 +140,7 @@ class AttemptStream:
         except KortexError as error:
             # No plan was read, so it is not known whether another backend follows: Envoy will know.
             fields = (("content-type", "application/json"), (FAILOVER, Reason.GATEWAY.value))
+            self._over = True
             answer = Answer(status=error.status, body=error_body(error), headers=fields)
             return messages.immediate_reply(answer, error.code)
         self._attempt = attempt
@@ -170,12 +172,13 @@ class AttemptStream:
         except Exception:
             self._log_bug()
             return self._without_provider(refuse(attempt, None, now=now))
-        self._reply = Reply(replace(attempt, dropped=upstream.dropped))
+        self._reply = Reply(replace(attempt, dropped=upstream.dropped) if upstream.dropped else attempt)
         self._arm(attempt, now)
         return write(upstream)
 
     def _without_provider(self, result: WithoutProvider) -> bytes:
         self._outcome = result.outcome
+        self._over = True
         return messages.immediate_reply(result.answer, result.code)
 
     def _on_reply_headers(self, headers: Headers, *, end: bool) -> Sequence[bytes]:
@@ -183,13 +186,14 @@ class AttemptStream:
         if reply is None:
             # Envoy made the reply itself before our own turn came: it goes as it is.
             return (messages.CONTINUE_RESPONSE_HEADERS,)
+        self._over = end
         return self._write(self._guard(reply, lambda now: reply.headers(headers, end=end, now=now)))
 
     def _on_reply_body(self, data: bytes, *, end: bool) -> Sequence[bytes]:
         reply = self._reply
         if reply is None:
             return tuple(messages.body_replies(Body(data=data, end=end)))
-        self._last_event = time.time()
+        self._last_event, self._over = time.time(), end
         return self._write(self._guard(reply, lambda now: reply.body(data, end=end, now=now)))
 
     def _on_reply_trailers(self) -> Sequence[bytes]:
@@ -201,6 +205,7 @@ class AttemptStream:
             return ()
         steps = self._guard(reply, lambda now: reply.body(b"", end=True, now=now))
         open_ended = [Body(data=step.data, end=False) if isinstance(step, Body) else step for step in steps]
+        self._over = True
         return (*self._write(open_ended), messages.CONTINUE_TRAILERS)
 
     def _guard(self, reply: Reply, feed: _Feed) -> list[Step]:

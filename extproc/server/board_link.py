@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Final
 
 from extproc.exchange.observation import observe
@@ -17,6 +17,7 @@ from extproc.server.control import Known, Seen
 
 _GATHER: Final = 0.05
 """Seconds for which successes wait to be told together. A failure does not wait."""
+_FIELDS: Final = tuple(field.name for field in fields(Observation))
 
 
 class BoardLink:
@@ -87,7 +88,8 @@ class BoardLink:
         probes, self._probes = self._probes, []
         self._tell(
             Seen(
-                observations=[asdict(observation) for observation in observations],
+                # Shallow: asdict took a twentieth of all that a request costs here.
+                observations=[{name: getattr(one, name) for name in _FIELDS} for one in observations],
                 in_flight={backend: count for backend, count in self._in_flight.items() if count > 0},
                 probes=probes,
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -15,8 +15,9 @@ from extproc.admission.settlement import Reservation
 from extproc.exchange.arrival import Answer, Planned
 from extproc.exchange.attempt import UpstreamHeaders
 from extproc.exchange.steps import Body, Head
+from extproc.exchange.trace import TRACEPARENT
 from extproc.exchange.verdict import Reason
-from extproc.headers import Headers
+from extproc.headers import ASSIGNMENT, COST, DECISION, OUTCOME, TRAIL, UPSTREAM_REQUEST_ID, USAGE, Headers
 from extproc.pb.ext_proc_pb2 import (
     HeaderMutation,
     HeaderValueOption,
@@ -40,6 +41,19 @@ _OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 # Envoy asks for at most 64 KiB a message in full-duplex mode.
 _LONGEST_PIECE: Final = 64 << 10
 _KNOWN_PLANS: Final = 16_384
+_KNOWN_MUTATIONS: Final = 1_024
+_LONGEST_KNOWN: Final = 4_096
+"""Characters of names of headers to remove, which are the other side's to make up."""
+_DIFFERING: Final = frozenset(
+    {
+        *(ASSIGNMENT, TRAIL, OUTCOME, UPSTREAM_REQUEST_ID, USAGE, COST, DECISION, TRACEPARENT, "content-length"),
+        *(f"x-ratelimit-{what}-{unit}" for what in ("remaining", "reset") for unit in ("requests", "tokens")),
+    }
+)
+"""Headers of which nearly every message has a value of its own."""
+
+_Part: TypeAlias = Literal["request_headers", "request_body", "response_headers"]
+_Fields: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
 def _serialized(response: ProcessingResponse) -> bytes:
@@ -73,7 +87,7 @@ def parse_request(data: bytes) -> ProcessingRequest:
 def read_headers(message: HttpHeaders) -> Headers:
     """Envoy sends values as bytes; a value that is no UTF-8 survives the way there and back."""
     # Every request has some 60 headers, and each read of a protobuf field costs: a list, and each field once.
-    return Headers(
+    return Headers.of_lower_case(
         [
             (header.key, raw.decode("utf-8", "surrogateescape") if (raw := header.raw_value) else header.value)
             for header in message.headers.headers
@@ -87,6 +101,29 @@ def _set_headers(mutation: HeaderMutation, fields: Iterable[tuple[str, str | byt
         option.header.key = name
         option.header.raw_value = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
         option.append_action = _OVERWRITE
+
+
+def _written_mutation(part: _Part, fields: _Fields, removed: tuple[str, ...]) -> bytes:
+    response = ProcessingResponse()
+    mutation: HeaderMutation = getattr(response, part).response.header_mutation
+    _set_headers(mutation, fields)
+    mutation.remove_headers.extend(removed)
+    return _serialized(response)
+
+
+_known_mutation: Final = lru_cache(maxsize=_KNOWN_MUTATIONS)(_written_mutation)
+
+
+def _mutated(response: ProcessingResponse, part: _Part, fields: _Fields, removed: tuple[str, ...]) -> bytes:
+    """The reply with a change of headers; what many requests share of that is written once, and joined to the rest.
+
+    Protobuf merges what is concatenated: https://protobuf.dev/programming-guides/encoding/#last-one-wins
+    """
+    mutation: HeaderMutation = getattr(response, part).response.header_mutation
+    _set_headers(mutation, [field for field in fields if field[0] in _DIFFERING])
+    shared = tuple([field for field in fields if field[0] not in _DIFFERING])
+    write = _known_mutation if sum(map(len, removed)) <= _LONGEST_KNOWN else _written_mutation
+    return _serialized(response) + write(part, shared, removed)
 
 
 @lru_cache(maxsize=_KNOWN_PLANS)
@@ -108,33 +145,23 @@ def _plan(targets: tuple[str, ...], first: str) -> bytes:
 def planned_reply(planned: Planned, reservation: Reservation | None) -> bytes:
     """The plan as typed metadata. The route is chosen anew only because a header changes in the same reply."""
     response = ProcessingResponse()
-    common = response.request_body.response
-    common.clear_route_cache = True
-    _set_headers(common.header_mutation, planned.holding(reservation))
-    common.header_mutation.remove_headers.extend(planned.remove_headers)
-    return _serialized(response) + _plan(planned.targets, planned.backends[0])
+    response.request_body.response.clear_route_cache = True
+    told = _mutated(response, "request_body", planned.holding(reservation), planned.remove_headers)
+    return told + _plan(planned.targets, planned.backends[0])
 
 
 def upstream_reply(upstream: UpstreamHeaders) -> bytes:
     """In reply to the body: the provider's headers and, where it differs, the body with its length."""
     response = ProcessingResponse()
-    common = response.request_body.response
-    _mutate(common.header_mutation, upstream)
     if upstream.body is not None:
-        common.body_mutation.body = upstream.body
-    return _serialized(response)
+        response.request_body.response.body_mutation.body = upstream.body
+    return _mutated(response, "request_body", upstream.set_headers, upstream.remove_headers)
 
 
 def upstream_reply_without_body(upstream: UpstreamHeaders) -> bytes:
     """In reply to the headers: the client's body goes on as it is, and is not sent here."""
     response = ProcessingResponse(mode_override=_WITHOUT_BODY)
-    _mutate(response.request_headers.response.header_mutation, upstream)
-    return _serialized(response)
-
-
-def _mutate(mutation: HeaderMutation, upstream: UpstreamHeaders) -> None:
-    _set_headers(mutation, upstream.set_headers)
-    mutation.remove_headers.extend(upstream.remove_headers)
+    return _mutated(response, "request_headers", upstream.set_headers, upstream.remove_headers)
 
 
 def immediate_reply(answer: Answer, code: str | None) -> bytes:
@@ -150,11 +177,8 @@ def immediate_reply(answer: Answer, code: str | None) -> bytes:
 
 def head_reply(head: Head) -> bytes:
     """The held headers of a reply, as the client is to see them."""
-    response = ProcessingResponse()
-    mutation = response.response_headers.response.header_mutation
-    _set_headers(mutation, ((":status", str(head.status)), *head.set_headers))
-    mutation.remove_headers.extend(head.remove_headers)
-    return _serialized(response)
+    fields = ((":status", str(head.status)), *head.set_headers)
+    return _mutated(ProcessingResponse(), "response_headers", fields, head.remove_headers)
 
 
 def body_replies(body: Body) -> Iterator[bytes]:

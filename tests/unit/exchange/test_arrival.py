@@ -153,6 +153,24 @@ def test_plan_names_each_backend_once_when_a_chain_repeats_one(snapshot: Snapsho
     assert assignment.exchange == "5ca1ab1e"
 
 
+@pytest.mark.parametrize(("model", "goes"), [("gpt-4", {"x-team"}), ("gpt-5", set())])
+def test_only_what_a_backend_of_the_plan_gets_goes_on_to_its_attempts(
+    snapshot: Snapshot, model: str, goes: set[str]
+) -> None:
+    """What every attempt would take away is taken away once; what Envoy needs on the way stays."""
+    own = [("authorization", "Bearer x"), ("cookie", "c"), ("x-stainless-lang", "python"), ("x-team", "t")]
+    kept = [("traceparent", "p"), ("x-forwarded-proto", "http"), ("user-agent", "u"), ("content-type", "c")]
+    planned = plan_call(
+        request("POST", CHAT, *own, *kept),
+        f'{{"model":"{model}",{MESSAGES}}}'.encode(),
+        snapshot=snapshot,
+        now=lambda: 1.0,
+        decision_id="d",
+        exchange="e",
+    )
+    assert set(planned.remove_headers) == {name for name, _ in own} - goes
+
+
 def test_plan_names_the_end_user_and_bounds_what_a_client_calls_them(snapshot: Snapshot) -> None:
     """The key's own user, or else whom the body names: a header of the request must hold it."""
 

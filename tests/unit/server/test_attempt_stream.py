@@ -113,6 +113,11 @@ REPLY_HEADERS = ProcessingRequest(
 )
 REPLY_PART = ProcessingRequest(response_body={"body": ANSWER[:9]})
 REPLY_END = ProcessingRequest(response_body={"body": ANSWER[9:], "end_of_stream": True})
+REPLY_REST = ProcessingRequest(response_body={"body": ANSWER[9:]})
+REPLY_TRAILERS = ProcessingRequest(response_trailers={})
+REPLY_WITHOUT_BODY = ProcessingRequest(
+    response_headers={"headers": {"headers": [{"key": ":status", "raw_value": b"503"}]}, "end_of_stream": True},
+)
 SO_FAR = [request_headers("named"), REQUEST_BODY, REPLY_HEADERS, REPLY_PART, REPLY_END]
 
 
@@ -136,6 +141,22 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
     assert len(recorder.attempts) == 1
     assert [outcome.reason for outcome in recorder.outcomes] == [reason]
     assert [outcome for outcome, _ in recorder.settlements] == recorder.outcomes
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param([REPLY_HEADERS, REPLY_PART, REPLY_END], id="ended-by-its-body"),
+        pytest.param([REPLY_WITHOUT_BODY], id="ended-by-its-headers"),
+        pytest.param([REPLY_HEADERS, REPLY_PART, REPLY_REST, REPLY_TRAILERS], id="ended-by-its-trailers"),
+    ],
+)
+async def test_stream_ends_when_envoy_has_been_told_all(snapshot: Snapshot, reply: list[ProcessingRequest]) -> None:
+    """What comes after the reply's end is nobody's: one wait less for each request."""
+    recorder, envoy = Recorder(), Envoy(*SO_FAR[:2], *reply, REPLY_PART)
+    await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0], NO_GATE).serve()
+    assert await envoy.read() == REPLY_PART
+    assert len(recorder.outcomes) == 1
 
 
 async def test_attempt_is_settled_before_its_reply_ends(snapshot: Snapshot) -> None:
