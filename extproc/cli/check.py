@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from extproc.cli.config_file import ConfigFile, ConfigOption, required_config_file
+
 
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="kortex.yaml")],
+    context: typer.Context,
+    file: ConfigFile = None,
     *,
+    config: ConfigOption = None,
     envoy: Annotated[Path | None, typer.Option(help="An Envoy binary in place of the one that is installed.")] = None,
     no_envoy: Annotated[
         bool, typer.Option("--no-envoy", help="Do not ask Envoy about what it would be given.")
@@ -23,6 +27,7 @@ def check(
     from extproc.cli.console import FAILED, failures_told
     from extproc.cli.inspection import inspect, tell
 
+    file = required_config_file(context, file, config)
     name = str(file)
     with failures_told(name):
         binary = None if no_envoy else find_envoy(None if envoy is None else str(envoy))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from extproc.cli.config_file import VARIABLE
+
 if TYPE_CHECKING:
     from extproc.exchange.explanation import Explanation
 
@@ -20,7 +22,7 @@ _OPERATIONS = {
 def explain(  # noqa: PLR0913 - the command's options
     request: Annotated[Path, typer.Argument(metavar="REQUEST", help="The client's JSON body; - is standard input.")],
     *,
-    config: Annotated[Path, typer.Option(metavar="FILE", help="kortex.yaml")],
+    config: Annotated[Path, typer.Option(metavar="FILE", envvar=VARIABLE, help="kortex.yaml")],
     header: Annotated[
         list[str] | None, typer.Option(metavar="NAME:VALUE", help="A header of the client's; may be repeated.")
     ] = None,

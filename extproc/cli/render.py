@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from extproc.cli.config_file import ConfigFile, ConfigOption, required_config_file
 
-def render(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="kortex.yaml; its secrets are not read.")],
+
+def render(  # noqa: PLR0913 - the command's options
+    context: typer.Context,
+    file: ConfigFile = None,
     *,
+    config: ConfigOption = None,
     output: Annotated[Path, typer.Option(help="Directory for bootstrap.json, lds.json and cds.json.")],
     worker: Annotated[
         list[str] | None, typer.Option(help="Where a processor is: host:port or unix:/path. May be given repeatedly.")
@@ -26,7 +30,7 @@ def render(
         typer.Option(help="The PEM bundle of public authorities, as Envoy sees it. Default: this machine's."),
     ] = None,
 ) -> None:
-    """Write what Envoy starts with, and the listeners and clusters that it follows."""
+    """Write what Envoy starts with, and the listeners and clusters that it follows. No secret is read."""
     from extproc.bootstrap.placement import Placement
     from extproc.bootstrap.render import render_bootstrap, render_clusters, render_listeners
     from extproc.bootstrap.system_roots import find_system_roots
@@ -39,6 +43,7 @@ def render(
     from extproc.providers.registry import SETTINGS
     from extproc.server.watch import read_config
 
+    file = required_config_file(context, file, config)
     workers = tuple(worker or [DEFAULT_LISTEN])
     for address in (*workers, admin):
         check_place(address)

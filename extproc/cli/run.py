@@ -9,19 +9,23 @@ from typing import Annotated
 
 import typer
 
+from extproc.cli.config_file import ConfigFile, ConfigOption, config_file
+
 
 def run(
+    context: typer.Context,
+    file: ConfigFile = None,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(envvar="KORTEX_CONFIG", help="kortex.yaml. Without one, the environment tells what there is."),
-    ] = None,
+    config: ConfigOption = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Processes that inspect requests. Default: one per core.")
     ] = None,
     envoy: Annotated[Path | None, typer.Option(help="An Envoy binary in place of the one that is installed.")] = None,
 ) -> None:
-    """Start the gateway, and end it in order on SIGTERM or Ctrl-C."""
+    """Start the gateway, and end it in order on SIGTERM or Ctrl-C.
+
+    Without a file, the environment tells what there is.
+    """
     gc.disable()  # until it serves: starting makes a million objects and no garbage, and would take a third longer
 
     import uvloop
@@ -29,8 +33,9 @@ def run(
     from extproc.cli.console import failures_told, name_of
     from extproc.cli.gateway import Options, run_gateway
 
-    options = Options(config=config, workers=workers or _cores(), envoy=envoy)
-    with failures_told(name_of(config)):
+    path = config_file(context, file, config)
+    options = Options(config=path, workers=workers or _cores(), envoy=envoy)
+    with failures_told(name_of(path)):
         raise typer.Exit(uvloop.run(run_gateway(options)))
 
 

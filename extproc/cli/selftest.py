@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from extproc.cli.config_file import ConfigFile, ConfigOption, required_config_file
+
 if TYPE_CHECKING:
     from extproc.selftest.run import Report
 
 
 def selftest(
+    context: typer.Context,
+    file: ConfigFile = None,
     *,
-    config: Annotated[Path, typer.Option(envvar="KORTEX_CONFIG", help="kortex.yaml")],
+    config: ConfigOption = None,
     route: Annotated[list[str] | None, typer.Option(help="Only this route; may be given more than once.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     within: Annotated[int, typer.Option(min=1, help="Seconds after which it gives up.")] = 600,
@@ -30,8 +34,9 @@ def selftest(
     from extproc.cli.console import FAILED, failures_told
     from extproc.cli.selftest_table import print_report
 
-    with failures_told(str(config)):
-        report = uvloop.run(_run(config, tuple(route or ()), within, envoy))
+    path = required_config_file(context, file, config)
+    with failures_told(str(path)):
+        report = uvloop.run(_run(path, tuple(route or ()), within, envoy))
         if json:
             _write_json(report)
         else:
@@ -74,6 +79,7 @@ async def _run(config: Path, only: tuple[str, ...], within: int, envoy: Path | N
             # However it ends, no process is left.
             running.cancel()
             await asyncio.wait((running,))
+            signals.release()
         if signals.first.done():
             raise typer.Exit(SIGNALLED + signals.first.result())
         return running.result()

@@ -7,12 +7,16 @@ from typing import Annotated, Final
 
 import typer
 
+from extproc.cli.config_file import ConfigFile, ConfigOption, required_config_file
+
 DEFAULT_LISTEN: Final = "127.0.0.1:9002"
 
 
 def serve(
+    context: typer.Context,
+    file: ConfigFile = None,
     *,
-    config: Annotated[Path, typer.Option(envvar="KORTEX_CONFIG", help="kortex.yaml")],
+    config: ConfigOption = None,
     listen: Annotated[str, typer.Option(help="Where Envoy reaches it: host:port or unix:/path.")] = DEFAULT_LISTEN,
     admin: Annotated[str | None, typer.Option(help="host:port. Default: gateway.admin of the configuration.")] = None,
     xds_directory: Annotated[
@@ -29,12 +33,13 @@ def serve(
     from extproc.cli.console import failures_told
     from extproc.cli.processor import Options, run_processor
 
+    path = required_config_file(context, file, config)
     options = Options(
-        config=config,
+        config=path,
         listen=check_place(listen),
         admin=None if admin is None else check_host_and_port(admin),
         xds_directory=xds_directory,
         envoy_admin=envoy_admin,
     )
-    with failures_told(str(config)):
+    with failures_told(str(path)):
         raise typer.Exit(uvloop.run(run_processor(options)))

@@ -22,6 +22,14 @@ class StopSignals:
         for number in _STOPPING:
             self._loop.add_signal_handler(number, self._came, number)
 
+    def release(self) -> None:
+        """From here on they end the process as they end any other. A handler of uvloop's outlives the loop and swallows
+
+        them: nothing would end a process that waits for the reader of its output.
+        """
+        for number in _STOPPING:
+            self._loop.remove_signal_handler(number)
+
     def _came(self, number: int) -> None:
         waiting = self.second if self.first.done() else self.first
         if not waiting.done():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import mmap
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -265,6 +268,27 @@ def test_a_signal_ends_it_in_order(short_path: Path) -> None:
     assert stdout == b""
     assert [path.name for path in short_path.iterdir()] == ["kortex.yaml"]
     assert [command for command in commands() if str(short_path).encode() in command] == []
+
+
+def test_a_signal_ends_it_while_nobody_reads_what_it_prints(short_path: Path) -> None:
+    """As of a CI job whose log is not taken any more."""
+    file = short_path / "kortex.yaml"
+    routes = "".join(f"  route-{n}: {{models: [model-{n}], defaultBackend: {{name: inside}}}}\n" for n in range(30))
+    file.write_text(f"backends: {{inside: {{provider: demo}}}}\nroutes:\n{routes}", encoding="utf-8")
+    command = [sys.executable, "-m", "extproc.cli.main", "selftest", str(file)]
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
+    with subprocess.Popen(command, stdout=writing, env={**os.environ, "TMPDIR": str(short_path)}) as running:
+        os.close(writing)
+        while not select.select([reading], [], [], 0)[0]:
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.terminate()
+        try:
+            assert running.wait(timeout=20) == -signal.SIGTERM
+        finally:
+            running.kill()
+            os.close(reading)
 
 
 def commands() -> Iterator[bytes]:

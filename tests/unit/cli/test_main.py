@@ -47,7 +47,7 @@ def test_schema_is_json_for_a_pipe() -> None:
         pytest.param(["walk"], id="no such verb"),
         pytest.param(["run", "--workers", "0"], id="no workers"),
         pytest.param(["run", "--workers", "many"], id="no number"),
-        pytest.param(["run", "kortex.yaml"], id="a forgotten --config"),
+        pytest.param(["run", "kortex.yaml", "other.yaml"], id="two files"),
         pytest.param(["serve"], id="serve needs a file"),
         pytest.param(["serve", "--config", "x", "--listen", "9002"], id="a port alone"),
         pytest.param(["serve", "--config", "x", "--admin", "unix:/a.sock"], id="admin is no Unix socket"),
