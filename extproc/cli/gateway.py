@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,12 +26,13 @@ from extproc.cli.run_directory import run_directory
 from extproc.cli.signals import SIGNALLED, StopSignals, first_of
 from extproc.cli.source import Source, find_source
 from extproc.cli.watching import watching
-from extproc.server.addresses import check_free, listen, spell_address
+from extproc.server.addresses import AddressUnavailable, check_free, listen, spell_address
 from extproc.server.admin import AdminServer, Operated, admin_application
 from extproc.server.backends_page import describe_backends
 from extproc.server.logs import log_to_standard_error
 from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.supervisor import Setup, Supervisor
+from extproc.server.zero_config import ADMIN, LISTEN
 
 if TYPE_CHECKING:
     from extproc.server.bookkeeping import Bookkeeping
@@ -58,8 +59,10 @@ async def run_gateway(options: Options) -> int:
         supervisor = Supervisor(setup, source.text)
         gateway = supervisor.snapshot.config.gateway
         log_to_standard_error(gateway.log_level)
-        check_free(gateway.listen)
-        admin_socket = listen(gateway.admin)
+        with _told_where(source, listen=LISTEN):
+            check_free(gateway.listen)
+        with _told_where(source, admin=ADMIN):
+            admin_socket = listen(gateway.admin)
         async with (
             bookkeeping(supervisor.snapshot.config) as ledger,
             _admin(supervisor, admin_socket, ledger),
@@ -81,6 +84,18 @@ async def run_gateway(options: Options) -> int:
             gc.freeze()
             gc.enable()
             return await _serve(supervisor, source, signals)
+
+
+@contextlib.contextmanager
+def _told_where(source: Source, **setting: str) -> Iterator[None]:
+    """An address that cannot be had is told with what sets it: the key under ``gateway``, or the variable."""
+    try:
+        yield
+    except AddressUnavailable as error:
+        ((key, variable),) = setting.items()
+        named = variable if source.path is None else f"gateway.{key}"
+        message = f"{error}; {named} sets the address"
+        raise AddressUnavailable(message) from error
 
 
 async def _serve(supervisor: Supervisor, source: Source, signals: StopSignals) -> int:

@@ -32,6 +32,7 @@ _DECIMAL: Final = re.compile(r"[-+]?(\.[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{0,18})?)(
 _REPAIRS: Final = {
     "mapping values are not allowed": 'text that holds ": " goes in quotes',
     "cannot start any token": "indent with spaces, not tabs, and put text that begins with @, % or ` in quotes",
+    "expected ',' or": "text that holds { or } goes in quotes; a variable of the environment is written {env: NAME}",
     "unknown escape character": "in double quotes a backslash is written twice",
     "did not find expected key": "the keys of one mapping begin in the same column",
 }

@@ -360,4 +360,4 @@ def _unknown_path(method: str, path: str) -> str:
     message = f"Unknown request URL: {method} {path}."
     if f"/v1{path}" in OPERATION_PATHS or f"/v1{path}" == _MODELS:
         return f"{message} Did you mean /v1{path}? The base URL of a client ends in /v1."
-    return f"{message} See https://platform.openai.com/docs/api-reference for the API's paths."
+    return f"{message} There are {', '.join(OPERATION_PATHS)} and {_MODELS}."

@@ -230,7 +230,7 @@ def test_encoded_body_is_refused(client: Client, coding: str) -> None:
     [
         pytest.param("/", "Unknown request URL: POST /.", id="root"),
         pytest.param("/v1", "POST /v1.", id="version"),
-        pytest.param("/v1/responses", "POST /v1/responses.", id="operation-we-lack"),
+        pytest.param("/v1/responses", "There are /v1/chat/completions,", id="operation-we-lack"),
         pytest.param("/chat/completions", "Did you mean /v1/chat/completions?", id="without-version"),
         pytest.param("/models", "Did you mean /v1/models?", id="models-without-version"),
         pytest.param("/v1/chat/completions/", "POST /v1/chat/completions/.", id="slash-behind"),

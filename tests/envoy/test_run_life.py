@@ -126,7 +126,8 @@ def test_start_fails_when_an_address_is_taken(key: str) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with KortexProcess(env={f"KORTEX_{key.upper()}": address}, expect_failure=True) as kortex:
             assert kortex.returncode == 1
-            assert kortex.stderr == f"kortex: {address} is in use: another program listens there\n"
+            told = f"{address} is in use: another program listens there; KORTEX_{key.upper()} sets the address"
+            assert kortex.stderr == f"kortex: {told}\n"
 
 
 @pytest.mark.parametrize(

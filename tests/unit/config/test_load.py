@@ -15,6 +15,7 @@ from extproc.config import yaml_text
 from extproc.config.backends import Backend
 from extproc.config.gateway import Config
 from extproc.config.load import ConfigError, load
+from extproc.config.yaml_text import read
 
 Settings = Mapping[str, type[Backend]]
 _BACKEND_KEYS = [str(field.alias) for field in Backend.model_fields.values()]
@@ -57,10 +58,10 @@ def _problems(text: str | bytes, settings: Settings) -> list[str]:
 
 
 def test_an_empty_file_is_the_defaults_when_loaded(settings: Settings) -> None:
-    """No backends is no mistake: the gateway has a model of its own."""
+    """It is no mistake, but hardly meant: every model is unknown."""
     loaded = load(b"# nothing yet\n", settings)
     assert loaded.config == Config()
-    assert loaded.warnings == ()
+    assert [warning.message for warning in loaded.warnings] == ["nothing is served: there are no routes"]
 
 
 def test_a_good_file_is_typed_values_when_loaded(settings: Settings) -> None:
@@ -406,7 +407,8 @@ def test_parts_are_refused_when_they_do_not_fit_together(text: str, problems: li
 )
 def test_listeners_are_taken_when_they_do_not_clash(gateway: str, settings: Settings) -> None:
     """Port 0 takes a free one each time."""
-    assert load(f"gateway: {gateway}".encode(), settings).warnings == ()
+    written = _text(_GOOD | {"gateway": read(gateway.encode()).root.plain()})
+    assert load(written, settings).warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_a_document_is_read_on_when_an_entry_is_wrong(text: str, line: int, mess
         pytest.param(b"a: 1\nb: \x07", "2: the character U+0007 cannot stand in YAML", id="control-character"),
         pytest.param(b"a: 1\n---\nb: 2", "2: a second YAML document begins here, but a file holds one", id="documents"),
         pytest.param(b"a: 1\n---\n", "2: a second YAML document begins here, but a file holds one", id="empty-second"),
+        pytest.param(b"a: {b: ${C}}", "a variable of the environment is written {env: NAME}", id="shell-variable"),
         pytest.param(b"a: b: c", 'text that holds ": " goes in quotes', id="colon"),
         pytest.param(b"a:\n\t- b", "indent with spaces, not tabs", id="tab"),
         pytest.param(b"a: @b", "put text that begins with @", id="at-sign"),

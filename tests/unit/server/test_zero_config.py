@@ -12,7 +12,8 @@ import pytest
 from extproc.bootstrap.system_roots import find_system_roots
 from extproc.config.load import ConfigError, Loaded, load
 from extproc.providers.registry import SETTINGS
-from extproc.server.zero_config import ZeroConfig, complete_url, configure_from_environment
+from extproc.server.switched_on import complete_url
+from extproc.server.zero_config import ZeroConfig, configure_from_environment
 from tests.fakes import FakeProvider, Status, closed_port
 from tests.fakes.cohere_provider import FakeCohere
 from tests.fakes.gemini_provider import FakeGemini
