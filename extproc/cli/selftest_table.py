@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extproc.cli.console import count
+from extproc.selftest.asking import CHAT
 from extproc.selftest.row import Row
 from extproc.selftest.run import Report
 
@@ -34,11 +35,17 @@ def _table(route: str, rows: list[Row]) -> Table:
         table.add_column(name, overflow="fold")
     merged: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        merged.setdefault(_cells(row), []).append("stream" if row.stream else "whole")
-    for (fault, on, model, *seen, verdict), calls in merged.items():
+        merged.setdefault((_call(row), *_cells(row)), []).append("stream" if row.stream else "whole")
+    for (call, fault, on, model, *seen, verdict), ways in merged.items():
         style = "red" if verdict.startswith(_SURPRISE) else ""
-        table.add_row(*map(Text, (fault, on, model, ", ".join(calls), *seen)), Text(verdict, style=style))
+        table.add_row(*map(Text, (fault, on, model, call + ", ".join(ways), *seen)), Text(verdict, style=style))
     return table
+
+
+def _call(row: Row) -> str:
+    """What sets it apart from a plain chat: the operation, and the rule that takes it."""
+    parts = (row.operation.strip("/") if row.operation != CHAT else "", row.rule or "")
+    return "".join(f"{part}: " for part in parts if part)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from extproc.routing.health import Circuit
-from extproc.selftest.asking import body
 from extproc.selftest.client import Ending, Seen
 from extproc.selftest.fault import DOWN, HEALTHY
 from extproc.selftest.row import Row
@@ -67,6 +66,8 @@ async def _flap(stage: Stage, path: Path) -> Row | None:
     return Row(
         route=path.route,
         model=path.model,
+        operation=path.ask.operation,
+        rule=path.rule,
         fault=FLAPPING,
         on=backend,
         stream=False,
@@ -94,5 +95,4 @@ def _circuit(stage: Stage, backend: str) -> Circuit:
 
 async def _call(stage: Stage, path: Path) -> tuple[Scenario, Seen]:
     scenario = Scenario(fault=HEALTHY)
-    asked = body(path.operation, path.model, stage.scenarios.add(scenario), stream=False)
-    return scenario, await stage.client.call(path.operation, asked, within=_WITHIN_SECONDS)
+    return scenario, await stage.call(path.ask, path.model, scenario, stream=False, within=_WITHIN_SECONDS)

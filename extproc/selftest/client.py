@@ -62,13 +62,15 @@ class Client:
         """Its connections."""
         await self._http.aclose()
 
-    async def call(self, path: str, body: Mapping[str, Any], *, within: float) -> Seen:
+    async def call(
+        self, path: str, body: Mapping[str, Any], *, within: float, headers: Mapping[str, str] | None = None
+    ) -> Seen:
         """``within`` are the seconds after which it gives up."""
         began = time.monotonic()
         head: httpx.Response | None = None
         received = b""
         try:
-            async with self._http.stream("POST", path, json=body, timeout=within) as head:
+            async with self._http.stream("POST", path, json=body, headers=headers, timeout=within) as head:
                 async for part in head.aiter_raw():
                     received += part
                     if time.monotonic() - began > within:

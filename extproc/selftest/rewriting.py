@@ -37,6 +37,8 @@ class Staging:
     """Holds what every fake gets in place of a credential."""
     google_files: Mapping[str, str]
     """By backend: the credentials with which Google's own library asks a fake for a token."""
+    keys: tuple[Mapping[str, Any], ...] = ()
+    """The run's callers, where a rule tells callers apart; without any, nobody is asked for a key."""
 
 
 def rewrite(
@@ -59,7 +61,8 @@ def rewrite(
     routes = {
         name: _route(entry, config, name, stream=stream) for name, entry in (sections.get("routes") or {}).items()
     }
-    return {**sections, "gateway": gateway, "backends": backends, "routes": routes}
+    keys = {"keys": list(staging.keys)} if staging.keys else {}
+    return {**sections, **keys, "gateway": gateway, "backends": backends, "routes": routes}
 
 
 def left_out(written: Mapping[str, Any]) -> tuple[str, ...]:

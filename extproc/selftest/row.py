@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from extproc.selftest.asking import CHAT
 from extproc.selftest.client import Seen
 from extproc.selftest.verdict import Verdict
 
@@ -15,6 +16,9 @@ class Row:
 
     route: str
     model: str
+    operation: str = CHAT
+    rule: str | None = None
+    """Which decided; None is the route's default backend."""
     fault: str
     on: str | None
     stream: bool
@@ -28,6 +32,8 @@ class Row:
         return {
             "route": self.route,
             "model": self.model,
+            "operation": self.operation,
+            "rule": self.rule,
             "fault": self.fault,
             "on": self.on,
             "stream": self.stream,

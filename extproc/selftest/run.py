@@ -60,9 +60,13 @@ async def run_selftest(play: Play, routes: Collection[str], setup: Setup) -> Rep
     order = {name: place for place, name in enumerate(names)}
     rows = sorted((*streams.rows, *wholes.rows, *flapping), key=lambda row: order[row.route])
     reached: dict[str, set[str]] = {name: set() for name in names}
-    for path in (*streams.paths.values(), *wholes.paths.values()):
-        reached[path.route] |= set(path.plan)
-    return Report(rows=tuple(rows), notes=(*_scales(play.config, names), *_absences(play, reached)))
+    for wall in (streams, wholes):
+        for name, backends in wall.reached.items():
+            reached[name] |= backends
+    undriven = [
+        f"{rule} was not driven: {reason}" for rule, reason in wholes.undriven.items() if rule in streams.undriven
+    ]
+    return Report(rows=tuple(rows), notes=(*_scales(play.config, names), *_absences(play, reached), *undriven))
 
 
 def _scales(config: Config, routes: Collection[str]) -> list[str]:
@@ -83,5 +87,5 @@ def _absences(play: Play, reached: dict[str, set[str]]) -> list[str]:
     for route, backends in reached.items():
         unmet = [name for name in backends_of(play.written["routes"][route]) if name not in backends]
         if unmet:
-            notes.append(f"routes.{route}: a plain call does not reach {', '.join(unmet)}")
+            notes.append(f"routes.{route}: no call reaches {', '.join(unmet)}")
     return notes

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from extproc.config.backends import Backend
 from extproc.config.gateway import Config
 from extproc.providers.registry import PROVIDERS
 from extproc.providers.token_request import GoogleToken
-from extproc.selftest.client import Client
+from extproc.selftest.asking import Ask
+from extproc.selftest.callers import Callers, make_callers
+from extproc.selftest.client import Client, Seen
 from extproc.selftest.dialect import Spoken, read_dialect
 from extproc.selftest.provider import EXCHANGE_PATH, FakeProvider
 from extproc.selftest.rewriting import Staging, rewrite
-from extproc.selftest.scenario import Scenarios
+from extproc.selftest.scenario import Scenario, Scenarios
+from extproc.selftest.ways import Ways
 from extproc.server.supervisor import Setup, StartError, Supervisor
 
 _CREDENTIAL: Final = "credential"
@@ -45,6 +49,7 @@ class Stage:
         client: Client,
         fakes: Mapping[str, FakeProvider],
         scenarios: Scenarios,
+        callers: Callers,
     ) -> None:
         self.play = play
         self.supervisor = supervisor
@@ -52,6 +57,17 @@ class Stage:
         self.fakes = fakes
         self.scenarios = scenarios
         self._staging = staging
+        self.callers = callers
+
+    def ways(self) -> Ways:
+        """Which calls lead where, as it is configured now."""
+        return Ways(self.supervisor.snapshot, self.callers, now=time.time())
+
+    async def call(self, ask: Ask, model: str, scenario: Scenario, *, stream: bool, within: float) -> Seen:
+        """Make a call to which the scenario happens. ``within`` are the seconds after which the client gives up."""
+        body = ask.body(model, self.scenarios.add(scenario), stream=stream)
+        headers = {**ask.headers, **self.callers.headers(ask.caller)}
+        return await self.client.call(ask.operation, body, headers=headers, within=within)
 
     async def configure(self, *, stream: bool, breakers: bool = False) -> None:
         """Reload with the limits for streams or for whole replies. Raises StartError."""
@@ -81,7 +97,9 @@ async def open_stage(play: Play, setup: Setup) -> AsyncIterator[Stage]:
         for fake in fakes.values():
             await fake.listen()
             stack.push_async_callback(fake.stop)
+        callers = make_callers(play.config)
         staging = Staging(
+            keys=callers.entries,
             ports={name: fake.port for name, fake in fakes.items()},
             credential_file=str(credential),
             google_files={
@@ -95,7 +113,15 @@ async def open_stage(play: Play, setup: Setup) -> AsyncIterator[Stage]:
         await supervisor.start()
         client = Client(await supervisor.listening(), secret)
         stack.push_async_callback(client.close)
-        yield Stage(play, staging, supervisor=supervisor, client=client, fakes=fakes, scenarios=scenarios)
+        yield Stage(
+            play,
+            staging,
+            supervisor=supervisor,
+            client=client,
+            fakes=fakes,
+            scenarios=scenarios,
+            callers=callers,
+        )
 
 
 def _keep(file: Path, secret: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from extproc.selftest.asking import CHAT, COMPLETIONS
 from extproc.selftest.fault import WALL
 
 pytestmark = pytest.mark.timeout(300)
@@ -59,6 +60,18 @@ routes:
     defaultBackend: {{name: claude}}
     fallback: {{backends: [inside]}}
     timeouts: {{firstToken: 60s, unstreamed: 20s, total: 30s}}
+  ruled:
+    models: [ruled]
+    rules:
+      - {{name: beta, match: {{headers: {{x-channel: {{prefix: beta}}}}}}, backends: [{{name: claude}}]}}
+      - name: gold
+        match: {{caller: {{tier: gold}}, uses: [tools]}}
+        strategy: priority
+        backends: [{{name: local}}, {{name: gemini}}]
+      - {{name: never, match: {{headers: {{x-n: {{regex: "^[0-9]+$"}}}}}}, backends: [{{name: claude}}]}}
+      - {{name: no, match: {{user: mallory}}, refuse: {{message: No.}}}}
+    defaultBackend: {{name: primary}}
+    fallback: {{backends: [claude]}}
 """
 
 
@@ -96,6 +109,7 @@ class Ran:
 
     @property
     def result(self) -> Any:
+        assert self.stdout.endswith("}\n"), (self.code, self.stderr)
         return json.loads(self.stdout)
 
     def rows(self, **wanted: object) -> list[dict[str, Any]]:
@@ -182,13 +196,13 @@ def test_every_backend_meets_every_fault(ran: Ran, fault: Any, stream: bool) -> 
         ("toolless", "toolless", "gemini"),
         ("toolless", "toolless", "llama"),
     ):
-        row = ran.row(route=route, model=model, on=backend, fault=fault.name, stream=stream)
+        row = ran.row(route=route, model=model, on=backend, fault=fault.name, stream=stream, operation=CHAT)
         assert row["verdict"] == "ok", row
 
 
 def test_a_split_is_driven_whichever_way_it_falls(ran: Ran) -> None:
     """Every backend of the rule and the fallback is asked; none is missing from the notes in silence."""
-    (down,) = ran.rows(route="split", fault="every backend down", stream=False)
+    down = ran.row(route="split", fault="every backend down", stream=False, operation=CHAT)
     assert set(down["asked"]) == {"primary", "local", "claude"}
     assert {row["on"] for row in ran.rows(route="split")} == {"primary", "local", "claude", None}
     assert not [note for note in ran.result["notes"] if "does not reach" in note]
@@ -196,16 +210,16 @@ def test_a_split_is_driven_whichever_way_it_falls(ran: Ran) -> None:
 
 def test_rows_say_what_the_client_saw(ran: Ran) -> None:
     """Status, who answered, who was asked, and how it ended."""
-    moved = ran.row(route="good", model="gpt-4", on="primary", fault="503", stream=False)
+    moved = ran.row(route="good", model="gpt-4", on="primary", fault="503", stream=False, operation=CHAT)
     assert (moved["ending"], moved["status"], moved["backend"]) == ("answer", 200, "claude")
     assert moved["asked"] == ["primary", "primary", "claude"]
     assert moved["trail"] == ["primary=overloaded"]
     assert moved["attempts"] == 2
     broken = ran.row(route="good", model="gpt-4", on="claude", fault="cut in the middle", stream=True)
     assert (broken["ending"], broken["status"], broken["code"]) == ("error event", 200, "stream_truncated")
-    refused = ran.row(route="good", on="primary", fault="connection refused", stream=True)
+    refused = ran.row(route="good", on="primary", fault="connection refused", stream=True, operation=CHAT)
     assert (refused["asked"], refused["trail"]) == (["claude"], ["primary=connect_failure"])
-    silent = ran.row(route="alone", fault="silence", stream=True)
+    silent = ran.row(route="alone", fault="silence", stream=True, operation=CHAT)
     assert (silent["ending"], silent["status"], silent["verdict"]) == ("error", 504, "ok")
     assert "no further backend" in silent["note"]
 
@@ -213,7 +227,35 @@ def test_rows_say_what_the_client_saw(ran: Ran) -> None:
 def test_a_model_inside_the_gateway_needs_no_fake(ran: Ran) -> None:
     """It is called for real, has no faults, and answers when all others are down."""
     assert {row["fault"] for row in ran.rows(route="demo")} == {"every backend down", "healthy"}
-    assert ran.row(route="hasty", fault="every backend down", stream=False)["backend"] == "inside"
+    assert ran.row(route="hasty", fault="every backend down", stream=False, operation=CHAT)["backend"] == "inside"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_completions_meet_the_wall_where_a_backend_takes_them(ran: Ran, stream: bool) -> None:
+    """Without a fallback that has them, the client is told."""
+    rows = ran.rows(route="good", operation=COMPLETIONS, stream=stream)
+    assert {row["on"] for row in rows} == {"primary", None}
+    assert {fault.name for fault in WALL} <= {row["fault"] for row in rows}
+    moved = ran.row(route="alone", operation=COMPLETIONS, fault="503", stream=stream)
+    assert (moved["ending"], moved["note"]) == ("error", "no further backend: the client gets the error")
+    assert not ran.rows(route="toolless", operation=COMPLETIONS)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_rules_are_driven_by_calls_that_they_take(ran: Ran, stream: bool) -> None:
+    """A header, a caller with a tier: backends that only the rule leads to meet every fault."""
+    beta = ran.row(route="ruled", rule="beta", fault="every backend down", stream=stream)
+    assert set(beta["asked"]) == {"claude"}
+    gold = ran.rows(route="ruled", rule="gold", on="gemini", stream=stream)
+    assert {fault.name for fault in WALL} <= {row["fault"] for row in gold}
+
+
+def test_what_is_not_driven_is_told_with_the_reason(ran: Ran) -> None:
+    """Rules that no call is known for."""
+    assert [note for note in ran.result["notes"] if "not driven" in note] == [
+        "routes.ruled.rules[2] was not driven: no call is known of which header x-n has a match of ^[0-9]+$",
+        "routes.ruled.rules[3] was not driven: it refuses: no provider is asked",
+    ]
 
 
 def test_flapping_backend_opens_its_circuit_and_is_found_again(ran: Ran) -> None:
@@ -228,7 +270,7 @@ def test_what_cannot_be_run_is_told(tmp_path: Path) -> None:
     """A route that is not there, a config that is none."""
     unknown = selftest(tmp_path, CONFIG, "--route", "nowhere")
     assert unknown.code == 1
-    assert "has no route 'nowhere': its routes are good, alone, toolless, demo, split, hasty" in unknown.stderr
+    assert "has no route 'nowhere': its routes are good, alone, toolless, demo, split, hasty, ruled" in unknown.stderr
     broken = selftest(tmp_path, "routes: 7", "--json")
     assert broken.code == 1
     assert "kortex.yaml:1" in broken.stderr

@@ -47,6 +47,13 @@ def test_a_surprise_has_a_line_of_its_own() -> None:
     assert "2 calls, 1 surprise" in lines
 
 
+def test_calls_that_are_no_plain_chat_are_told_apart() -> None:
+    """By their operation, and by the rule that decided."""
+    lines = printed(ROW, replace(ROW, operation="/completions"), replace(ROW, rule="free-tier", stream=False))
+    assert "503 a gpt-4[x] completions: stream 200 answer b a×2, b ok" in lines
+    assert "503 a gpt-4[x] free-tier: whole 200 answer b a×2, b ok" in lines
+
+
 def test_notes_follow() -> None:
     """What has to be known to read the rows."""
     assert "note: gateway.ledger was left out" in printed(ROW, notes=("gateway.ledger was left out",))

@@ -17,11 +17,11 @@ from extproc.framing.sse import SseFramer
 from extproc.headers import Headers
 from extproc.openai.call import Operation, parse_call
 from extproc.providers.registry import PROVIDERS
-from extproc.selftest.asking import CHAT, EMBEDDINGS, body
+from extproc.selftest.asking import CHAT, COMPLETIONS, EMBEDDINGS, Ask
 from extproc.selftest.client import Ending, read_stream, read_whole
 from extproc.selftest.dialect import Spoken, read_dialect
 
-_PATHS = {Operation.CHAT: CHAT, Operation.EMBEDDINGS: EMBEDDINGS}
+_PATHS = {Operation.CHAT: CHAT, Operation.TEXT_COMPLETION: COMPLETIONS, Operation.EMBEDDINGS: EMBEDDINGS}
 _MODELS = {
     "anthropic": "claude-sonnet-4-5",
     "invoke": "anthropic.claude-sonnet-4-5-20250929-v1:0",
@@ -46,7 +46,7 @@ def spoken(*wanted: Operation) -> Iterator[Any]:
 
 _COLUMNS = ("provider", "dialect", "operation", "translator")
 EVERY = pytest.mark.parametrize(_COLUMNS, list(spoken(*_PATHS)))
-STREAMED = pytest.mark.parametrize(_COLUMNS, list(spoken(Operation.CHAT)))
+STREAMED = pytest.mark.parametrize(_COLUMNS, list(spoken(Operation.CHAT, Operation.TEXT_COMPLETION)))
 
 
 def said(provider: str, dialect: str, operation: Operation, *, stream: bool = False) -> Spoken:
@@ -75,7 +75,7 @@ def framer_of(spoken: Spoken) -> SseFramer | EventStreamFramer:
 
 def body_of(operation: Operation, *, stream: bool) -> bytes:
     """The self-test's own call."""
-    return orjson.dumps(body(_PATHS[operation], "model", "kortex-selftest-1", stream=stream))
+    return orjson.dumps(Ask(operation=_PATHS[operation]).body("model", "kortex-selftest-1", stream=stream))
 
 
 @EVERY

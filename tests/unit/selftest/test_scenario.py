@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from extproc.selftest.asking import CHAT, EMBEDDINGS, NEEDS, backends_of, body, body_that_needs, example_of
+from extproc.selftest.asking import CHAT, COMPLETIONS, EMBEDDINGS, NEEDS, Ask, backends_of, example_of
 from extproc.selftest.fault import DOWN, HEALTHY, WALL, Act
 from extproc.selftest.scenario import Scenario, Scenarios
 
@@ -42,9 +42,11 @@ def test_every_call_carries_its_mark(feature: str) -> None:
     prompts = [scenarios.add(scenario) for scenario in known]
     for scenario, prompt in zip(known, prompts, strict=True):
         for asked in (
-            body(CHAT, "m", prompt, stream=True),
-            body(EMBEDDINGS, "m", prompt, stream=False),
-            body_that_needs(feature, "m", prompt),
+            *(
+                Ask(operation=operation).body("m", prompt, stream=False)
+                for operation in (CHAT, COMPLETIONS, EMBEDDINGS)
+            ),
+            Ask(uses=(feature,), words=3).body("m", prompt, stream=True),
         ):
             assert scenarios.find(orjson.dumps(asked)) is scenario
     assert scenarios.find(b"{}") is None
