@@ -33,8 +33,11 @@ from extproc.quota.transaction import SharedTransaction
 _START_SECONDS: Final = 5.0
 _SOON: Final = 0.001
 _GLANCE: Final = 0.000_2
-_UNHURRIED: Final = 0.002
-"""Seconds that settlements wait for a request to share its transaction; in it they are booked before it is judged."""
+_UNHURRIED: Final = 0.010
+"""Seconds that settlements wait for a request to share its transaction; in it they are booked before it is judged.
+
+About as long as it takes until the next request comes to a worker that has something to do.
+"""
 _KEPT_AFTER: Final = 86_400.0
 """Seconds that a window's counters stay after its end: for requests that began in it and are not settled yet."""
 
@@ -81,8 +84,7 @@ class EmbeddedStore:
 
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         """See QuotaStore."""
-        booked = tuple(settlements)
-        await self._shared.do(lambda: self._book(batch, booked), within=_UNHURRIED)
+        await self._shared.do(lambda: self._book(batch, settlements), within=_UNHURRIED)
 
     async def first(self, mark: str, *, until: float | None) -> bool:
         """See QuotaStore."""

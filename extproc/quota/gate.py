@@ -20,10 +20,10 @@ from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Brownout, Charge
 from extproc.headers import LIMIT
 from extproc.metering.rates import Price
+from extproc.quota.batch import Batch
 from extproc.quota.store import QuotaStore, StoreUnavailable
 
 _LOG: Final = logging.getLogger(__name__)
-_BATCH: Final = 32
 _LONGEST_QUEUE: Final = 100_000
 _MOST_MARKS: Final = 10_000
 _TEND_SECONDS: Final = 1.0
@@ -74,8 +74,7 @@ class Gate:
         self._observer = observer
         self._notifier = notifier
         self._waiting: deque[Settlement] = deque()
-        self._sent: list[Settlement] = []
-        self._batch = ""
+        self._sent: Batch | None = None
         self._own = secrets.token_hex(8)
         self._numbers = count()
         self._woken = asyncio.Event()
@@ -164,7 +163,7 @@ class Gate:
 
     async def _book(self) -> None:
         """All that waits; while the store is away, again and again."""
-        while self._sent or self._waiting or self._news:
+        while self._sent is not None or self._waiting or self._news:
             try:
                 await self._book_once()
             except StoreUnavailable as error:
@@ -175,22 +174,21 @@ class Gate:
                 self._drop()
 
     def _drop(self) -> None:
-        _LOG.exception("%d settlements cannot be booked; their reservations will expire", len(self._sent))
-        if self._sent:
-            self._observer.unsettled(len(self._sent))
-            self._sent.clear()
+        lost = 0 if self._sent is None else len(self._sent)
+        _LOG.exception("%d settlements cannot be booked; their reservations will expire", lost)
+        if self._sent is not None:
+            self._observer.unsettled(lost)
+            self._sent = None
         elif self._news:
             self._news.popleft()
 
     async def _book_once(self) -> None:
-        while self._sent or self._waiting:
-            if not self._sent:
+        while self._sent is not None or self._waiting:
+            if self._sent is None:
                 # Until it is known to be booked, it stays the same batch.
-                self._batch = self._named()
-                while self._waiting and len(self._sent) < _BATCH:
-                    self._sent.append(self._waiting.popleft())
-            await self._store.settle(self._batch, self._sent)
-            self._sent.clear()
+                self._sent = Batch(self._named(), self._waiting)
+            await self._store.settle(self._sent.name, self._sent)
+            self._sent = None
         while self._news:
             event = self._news[0]
             mark = f"{event.counter}/{event.slot}/{event.percent}"

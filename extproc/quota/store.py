@@ -28,8 +28,8 @@ class QuotaStore(Protocol):
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         """Book what was used. A reservation that has expired has given back what it held; the rest counts all the same.
 
-        ``batch`` names the settlements: a batch that is sent again, because the answer got lost, is booked once.
-        Raises StoreUnavailable.
+        ``batch`` names the settlements: a batch that is sent again, because the answer got lost, is booked once. Until
+        they are first looked at, more may join them. Raises StoreUnavailable.
         """
 
     async def first(self, mark: str, *, until: float | None) -> bool:

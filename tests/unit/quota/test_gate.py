@@ -20,6 +20,7 @@ from extproc.admission.small_change import SmallChange
 from extproc.config.limits import Budget, Limit
 from extproc.errors import BudgetExhausted, QuotaUnavailable, RateLimited
 from extproc.exchange.charging import Charge
+from extproc.quota import embedded
 from extproc.quota.embedded import EmbeddedStore
 from extproc.quota.gate import Gate
 from extproc.quota.store import StoreUnavailable
@@ -215,6 +216,23 @@ async def test_what_waits_is_booked_when_the_gate_ends(tmp_path: Path) -> None:
     again = Gate(after, lasts=60.0, observer=told, notifier=told)
     await again.admit(charge(expected=10))
     await after.close()
+
+
+async def test_what_has_ended_by_then_is_booked_before_the_next_request_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what ended while a batch waited already: a client may come again as soon as it has its answer."""
+    monkeypatch.setattr(embedded, "_UNHURRIED", 60.0)
+    store, told = EmbeddedStore(tmp_path / "quota.db", lambda: 1_800_000_000.0), Told()
+    gate = Gate(store, lasts=60.0, observer=told, notifier=told)
+    running = asyncio.create_task(gate.run())
+    first, second = [await gate.admit(charge(expected=5)) for _ in range(2)]
+    for admission in (first, second):
+        gate.give_back(admission.reservation)
+        await asyncio.sleep(0.01)
+    assert (await gate.admit(charge(expected=10))).reservation.id
+    running.cancel()
+    await asyncio.wait([running])
 
 
 class Deaf(EmbeddedStore):
