@@ -7,6 +7,7 @@ four times the work of the command itself. Here its connections are used as they
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
@@ -55,8 +56,8 @@ class Pipeline:
         self._server = server
         self._timeout = timeout
         self._asked: list[_Asked] = []
-        self._next: asyncio.Handle | None = None
-        self._hurried = False
+        self._later: asyncio.TimerHandle | None = None
+        self._is_starting = False
         self._held_up = False
         self._idle: list[AbstractConnection] = []
         self._under_way: set[asyncio.Task[None]] = set()
@@ -70,49 +71,53 @@ class Pipeline:
         Raises RedisError and OSError.
         """
         loop = asyncio.get_running_loop()
-        asked = _Asked(
-            script, (len(keys), *keys, *arguments), loop.create_future(), loop.time() + within + self._timeout
-        )
-        self._asked.append(asked)
-        if self._next is None:
-            self._next = loop.call_later(within, self._begin) if within else loop.call_soon(self._begin)
-            self._hurried = not within
-        elif not within and not self._hurried:
-            self._next.cancel()
-            self._next = loop.call_soon(self._begin)
-            self._hurried = True
-        return await asked.answer
+        answer = loop.create_future()
+        deadline = loop.time() + within + self._timeout
+        self._asked.append(_Asked(script, (len(keys), *keys, *arguments), answer, deadline))
+        if not within:
+            self._start()
+        elif self._later is None:
+            self._later = loop.call_later(within, self._start)
+        return await answer
 
     async def close(self) -> None:
         """Whoever still waits is told so."""
-        if self._next is not None:
-            self._next.cancel()
+        if self._later is not None:
+            self._later.cancel()
         self._held_up = False
         _fail(self._asked, _closed())
         self._asked = []
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
-        await self._forget()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                while self._idle:
+                    await self._idle.pop().disconnect()
         await self._server.close()
 
-    def _begin(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-        self._held_up = len(self._under_way) >= _AT_ONCE
-        if not self._held_up and (asked := list(_waiting(self._asked))):
-            self._asked = []
-            task = asyncio.get_running_loop().create_task(self._go(asked))
+    def _start(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._held_up = not self._is_starting and len(self._under_way) >= _AT_ONCE
+        if not self._is_starting and not self._held_up:
+            self._is_starting = True
+            task = asyncio.get_running_loop().create_task(self._go())
             self._under_way.add(task)
             task.add_done_callback(self._came_back)
 
     def _came_back(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         if self._held_up:
-            self._begin()
+            self._start()
 
-    async def _go(self, asked: Sequence[_Asked]) -> None:
+    async def _go(self) -> None:
+        """Begins in the next turn of the loop, with all that was asked for in this one."""
+        self._is_starting = False
+        asked, self._asked = list(_waiting(self._asked)), []
+        if not asked:
+            return
         try:
             async with asyncio.timeout_at(asked[0].deadline):
                 await self._ask(asked)

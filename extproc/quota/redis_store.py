@@ -25,7 +25,7 @@ from extproc.quota.store import StoreUnavailable
 _KEPT_AFTER: Final = 86_400
 _PAUSE: Final = 0.5
 """Seconds in which a server that did not answer is not asked again, so that not every request waits for it in vain."""
-_UNHURRIED: Final = 0.002
+_UNHURRIED: Final = 0.005
 """Seconds that settlements wait for a request to share its round trip."""
 _MOST_UNSURE: Final = 10_000
 _RELEASED_AT_ONCE: Final = 500
@@ -69,17 +69,18 @@ class RedisStore:
             f"{self._reservation}{reservation}",
             *[f"{self._tag}{line.counter}" for line in lines],
         ]
+        words = " ".join([f"{reservation} {lasts!r} {_KEPT_AFTER}", *map(_spelled, lines)])
         self._check_pause()
         try:
-            answer = await self._run(_RESERVE, keys, [reservation, repr(lasts), _KEPT_AFTER, *map(_spelled, lines)])
+            answer = await self._run(_RESERVE, keys, [words])
         except (StoreUnavailable, asyncio.CancelledError):
             self._unsure.append(reservation)
             raise
-        granted, now, *words = answer.split(" ")
+        granted, now, *levels = answer.split(" ")
         self._ahead = float(now) - time.monotonic()
-        if len(words) < len(lines):
+        if len(levels) < len(lines):
             raise StoreUnavailable("this reservation has been given up")
-        return Reserved(granted=granted == "1", levels=_levels(lines, words, granted=granted == "1"))
+        return Reserved(granted=granted == "1", levels=_levels(lines, levels, granted=granted == "1"))
 
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         """See QuotaStore."""

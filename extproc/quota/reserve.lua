@@ -1,11 +1,12 @@
 -- Take every line of a request, or none: see extproc/quota/store.py, and extproc/quota/embedded.py for the same in SQL.
 -- KEYS: the set of reservations by expiry, this reservation, then one key for each line.
--- ARGV: the id; seconds that it lasts; seconds that counters are kept after their end; then for each line, as words,
+-- ARGV: one, in words: the id; seconds that it lasts; seconds that counters are kept after their end; for each line
 --   r amount enforced capacity per-second   or   w amount enforced limit slot first ends until   ('-' for none)
 -- Answers in words: granted, the time, and for each line what is free, whether it fits, how long to wait ('-' for ever).
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local id, lasts, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local following = string.gmatch(ARGV[1], '%S+')
+local id, lasts, kept = following(), tonumber(following()), tonumber(following())
 
 local function give_back(name)
   local stored = redis.call('GET', name)
@@ -61,9 +62,9 @@ local function look_at_window(key, amount, limit, slot, first, ends)
 end
 
 local lines, levels, granted = {}, {}, true
-for i = 1, #ARGV - 3 do
-  local line = {}
-  for word in string.gmatch(ARGV[3 + i], '%S+') do line[#line + 1] = word end
+for i = 1, #KEYS - 2 do
+  local line = {following(), following(), following(), following(), following()}
+  if line[1] == 'w' then line[6], line[7], line[8] = following(), following(), following() end
   lines[i] = line
   local key, amount = KEYS[2 + i], tonumber(line[2])
   local free, fits, wait

@@ -6,7 +6,6 @@ Whoever begins in plain text is passed on as well: the servers' own traffic come
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import threading
@@ -83,14 +82,26 @@ class TLSFront:
             tasks.create_task(self._pass_on(accepted))
 
     async def _pass_on(self, accepted: socket.socket) -> None:
-        with accepted, contextlib.suppress(OSError, IndexError):  # it went away, or does not trust us
+        writers: list[asyncio.StreamWriter] = []
+        try:
             is_secure = await self._first_byte(accepted) == _HANDSHAKE
-            client = await self._streams(accepted, self._context if is_secure else None)
+            reader, client = await self._streams(accepted, self._context if is_secure else None)
+            writers.append(client)
             self.secured += is_secure
-            server = await asyncio.open_connection("127.0.0.1", self._target())
+            answers, server = await asyncio.open_connection("127.0.0.1", self._target())
+            writers.append(server)
             async with asyncio.TaskGroup() as both:
-                both.create_task(_pump(client[0], server[1]))
-                both.create_task(_pump(server[0], client[1]))
+                both.create_task(_pump(reader, server))
+                both.create_task(_pump(answers, client))
+        except (OSError, IndexError):
+            pass  # it went away, or does not trust us
+        finally:
+            for writer in writers:
+                writer.transport.abort()
+            # So that nothing of it is left when the loop ends.
+            await asyncio.sleep(0)
+            if not writers:
+                accepted.close()
 
     async def _first_byte(self, accepted: socket.socket) -> int:
         readable = asyncio.Event()
@@ -117,6 +128,5 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(some)
             await writer.drain()
     except OSError:
-        return  # one side has gone, so that the other may
-    finally:
-        writer.close()
+        pass  # one side has gone, so that the other may
+    writer.close()
