@@ -223,6 +223,9 @@ class ClusterOfServers:
         replica.do("CLUSTER", "REPLICATE", identity)
         until(lambda: replica.do("INFO", "replication").get("master_link_status") == "up", "the replica follows")
         until(lambda: _is_whole(replica), "the cluster is whole")
+        # Whoever has not heard of it would not vote for it.
+        known = f"slave {identity}"
+        until(lambda: all(known in one.do("CLUSTER", "NODES") for one in self.servers), "all know the replica")
         self.servers.append(replica)
         return replica
 
