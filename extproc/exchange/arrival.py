@@ -247,11 +247,6 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
     )
 
 
-def _longest(brownout: Brownout | None, charge: Charge | None) -> int | None:
-    limits = (None if brownout is None else brownout.tier.max_tokens, None if charge is None else charge.max_output)
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
 def probing(planned: Planned) -> Planned:
     """The same, with the first attempt known as a probe when it ends."""
     return replace(planned, assignment=replace(planned.assignment, probe=True))
@@ -281,6 +276,11 @@ def may_explain(caller: Caller, gateway: Gateway) -> bool:
     if gateway.explain == "tagged":
         return EXPLAIN_TAG in caller.tags
     return gateway.explain == "all"
+
+
+def _longest(brownout: Brownout | None, charge: Charge | None) -> int | None:
+    limits = (None if brownout is None else brownout.tier.max_tokens, None if charge is None else charge.max_output)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 _SET_BY_ARRIVAL: Final = frozenset({ASSIGNMENT, ENVOY_MAX_RETRIES, ENVOY_PER_TRY_TIMEOUT_MS, ENVOY_TIMEOUT_MS})
