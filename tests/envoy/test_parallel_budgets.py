@@ -121,7 +121,7 @@ async def counted(url: str, name: str) -> int:
     window = Window(limit=PLENTY, slot=0, first=0, ends=None, until=None)
     unit = "USD" if name.startswith("money") else "tokens"
     line = Line(counter=f"budget/{name}/{name}/{unit}/", unit=Unit.TOKENS, amount=PLENTY + 1, measure=window)
-    reserved = await store.reserve("a look", [line], lasts=1.0)
+    reserved = await store.reserve("look", [line], lasts=1.0)
     await store.close()
     return PLENTY - reserved.levels[0].free
 
