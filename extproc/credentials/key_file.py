@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from extproc.admission.keyring import Cut, cut_key
 from extproc.config.keys import ClientKey
+from extproc.credentials.secrets import FilesRead
 
 _MOST_PROBLEMS: Final = 20
 _LARGEST: Final = 1 << 30
@@ -34,12 +35,22 @@ class KeyFile:
     routes: Mapping[str, int]
 
 
-def read_key_file(path: Path) -> KeyFile:
-    """Raises KeyFileInvalid."""
+def read_key_file(path: Path, files: FilesRead | None = None) -> KeyFile:
+    """What is read is added to ``files``. Raises KeyFileInvalid."""
+    content = None if files is None else files.get(str(path))
+    if content is None:
+        content = _read(path)
+    found = _parse(content)
+    if files is not None:
+        files[str(path)] = content
+    return found
+
+
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > _LARGEST:
             raise KeyFileInvalid(f"{path} is larger than {_LARGEST >> 30} GiB")
-        return _parse(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise KeyFileInvalid(f"{path} cannot be read: {error.strerror or error}") from None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hmac
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from pydantic import BaseModel
 
@@ -17,6 +17,10 @@ from extproc.config.scalars import SecretRef
 _LARGEST: Final = 64 << 10
 _LONGEST_PATH: Final = 4096
 _HIDDEN: Final = "***"
+
+
+FilesRead: TypeAlias = MutableMapping[str, bytes]
+"""By path, what the files beside a config held when they were read for it. What is in it is not read again."""
 
 
 class SecretUnavailable(Exception):
@@ -63,8 +67,8 @@ class Secret:
         raise TypeError(msg)
 
 
-def read_secret(ref: SecretRef, environment: Mapping[str, str]) -> Secret:
-    """What a reference names, without the white space around it.
+def read_secret(ref: SecretRef, environment: Mapping[str, str], files: FilesRead | None = None) -> Secret:
+    """What a reference names, without the white space around it. A file that is read is added to ``files``.
 
     Raises SecretUnavailable when it is missing, unreadable, empty, no regular file, over 64 KiB, not UTF-8, or holds a
     character that does not print, a line break above all: in a header that would begin another one.
@@ -75,7 +79,13 @@ def read_secret(ref: SecretRef, environment: Mapping[str, str]) -> Secret:
             raise SecretUnavailable(f"{where} is not set")
     else:
         where = f"the file {quoted(str(ref.file), longest=_LONGEST_PATH)}"
-        text = _decode(_read(Path(str(ref.file)), where), where)
+        path = str(ref.file)
+        content = None if files is None else files.get(path)
+        if content is None:
+            content = _read(Path(path), where)
+        text = _decode(content, where)
+        if files is not None:
+            files[path] = content
     value = text.strip()
     if not value:
         raise SecretUnavailable(f"{where} is empty")

@@ -13,6 +13,7 @@ import uvloop
 from prometheus_client import REGISTRY
 
 from extproc.config.load import ConfigError
+from extproc.credentials.secrets import FilesRead
 from extproc.credentials.store import TokenStore
 from extproc.exchange.pricing import load_vocabularies
 from extproc.exchange.snapshot import Snapshot
@@ -39,7 +40,7 @@ class Child:
         self._board = board
         self._link = BoardLink(board.post)
         self._counting = Counting(REGISTRY)
-        self._known: dict[int, Snapshot] = {}
+        self._known: dict[int, tuple[Snapshot, FilesRead]] = {}
         self._serving: Serving | None = None
         self._worker: Worker | None = None
         self._recording: Recording | None = None
@@ -96,8 +97,10 @@ class Child:
             return Configured(number=message.number)
         try:
             # In threads: a large file of keys and a vocabulary take a while, and requests are being served.
-            text = message.text.encode()
-            snapshot = await asyncio.to_thread(build_snapshot, text, number=message.number, tokens=self._tokens)
+            files: FilesRead = {path: content.encode() for path, content in message.files.items()}
+            snapshot = await asyncio.to_thread(
+                build_snapshot, message.text.encode(), number=message.number, tokens=self._tokens, files=files
+            )
             await asyncio.to_thread(load_vocabularies, snapshot)
         except ConfigError as error:
             return Configured(number=message.number, problem=str(error))
@@ -106,7 +109,7 @@ class Child:
         except StoreUnavailable as error:
             return Configured(number=message.number, problem=f"quota.url: {error}")
         await self._tokens.take_up(token_requests(snapshot.targets.values()), within=FIRST_TOKEN_SECONDS)
-        self._known[message.number] = snapshot
+        self._known[message.number] = snapshot, files
         if self._serving is not None:
             self._serving.announce(snapshot)
         return Configured(number=message.number)
@@ -114,10 +117,10 @@ class Child:
     async def _serve(self, message: Serve) -> Configured:
         if self._serving is not None and self._serving.snapshot.number == message.number:
             return Configured(number=message.number)
-        snapshot = self._known.pop(message.number)
-        others = tuple(self._known.values())
+        snapshot, files = self._known.pop(message.number)
+        others = tuple(other for other, _ in self._known.values())
         # Those after it may be what is served next; it was told of them while it started in the middle of a reload.
-        self._known = {number: other for number, other in self._known.items() if number > message.number}
+        self._known = {number: known for number, known in self._known.items() if number > message.number}
         log_to_standard_error(snapshot.config.gateway.log_level)
         if self._serving is not None:
             self._serving.swap(snapshot, now=time.monotonic())
@@ -126,7 +129,9 @@ class Child:
         self._serving = Serving(snapshot)
         for other in others:
             self._serving.announce(other)
-        self._recording = recording_for(snapshot.config, REGISTRY, self._link, self._counting, self._output.write_line)
+        self._recording = recording_for(
+            snapshot.config, REGISTRY, self._link, self._counting, self._output.write_line, files
+        )
         worker = Worker(self._address, self._serving, self._recording, self._link, self._counting)
         await worker.start()
         self._worker = worker

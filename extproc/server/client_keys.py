@@ -12,14 +12,14 @@ from extproc.config.keys import ClientKey
 from extproc.config.problems import ConfigError, Problem, quoted, suggest
 from extproc.config.scalars import SecretRef
 from extproc.credentials.key_file import KeyFileInvalid, read_key_file
-from extproc.credentials.secrets import SecretUnavailable, read_secret
+from extproc.credentials.secrets import FilesRead, SecretUnavailable, read_secret
 from extproc.exchange.snapshot import Callers
 from extproc.routing.target import Credential
 
 _SHORTEST: Final = 16
 
 
-def read_callers(config: Config, environment: Mapping[str, str]) -> Callers:
+def read_callers(config: Config, environment: Mapping[str, str], files: FilesRead | None = None) -> Callers:
     """Keys, and the secrets of budgets' webhooks and of the store. Raises ConfigError with everything that is wrong."""
     problems: list[Problem] = []
 
@@ -27,7 +27,7 @@ def read_callers(config: Config, environment: Mapping[str, str]) -> Callers:
         secret = None
         if ref is not None:
             try:
-                secret = read_secret(ref, environment)
+                secret = read_secret(ref, environment, files)
             except SecretUnavailable as error:
                 problems.append(Problem(path=path, message=str(error)))
         return _nothing if secret is None else secret.reveal
@@ -40,7 +40,7 @@ def read_callers(config: Config, environment: Mapping[str, str]) -> Callers:
     password = read("quota.password", config.quota.password)
     keys = OPEN
     try:
-        keys = read_keys(config, environment)
+        keys = read_keys(config, environment, files)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems:
@@ -52,7 +52,7 @@ def _nothing() -> None:
     return None
 
 
-def read_keys(config: Config, environment: Mapping[str, str]) -> KeyRing:
+def read_keys(config: Config, environment: Mapping[str, str], files: FilesRead | None = None) -> KeyRing:
     """Raises ConfigError with everything that is wrong."""
     if not config.asks_for_keys:
         return OPEN
@@ -60,12 +60,12 @@ def read_keys(config: Config, environment: Mapping[str, str]) -> KeyRing:
     cuts: list[Cut] = []
     for index, entry in enumerate(config.keys or ()):
         try:
-            cuts.extend(cut_key(entry, _digest(entry, environment)))
+            cuts.extend(cut_key(entry, _digest(entry, environment, files)))
         except SecretUnavailable as error:
             problems.append(Problem(path=f"keys[{index}].secret", message=str(error)))
     if config.keys_file is not None:
         try:
-            cuts.extend(_from_file(Path(config.keys_file), config))
+            cuts.extend(_from_file(Path(config.keys_file), config, files))
         except KeyFileInvalid as error:
             problems.extend(Problem(path="keysFile", message=sentence) for sentence in error.problems)
     problems.extend(_shared_secrets(cuts))
@@ -74,17 +74,17 @@ def read_keys(config: Config, environment: Mapping[str, str]) -> KeyRing:
     return KeyRing(cuts)
 
 
-def _digest(entry: ClientKey, environment: Mapping[str, str]) -> bytes | None:
+def _digest(entry: ClientKey, environment: Mapping[str, str], files: FilesRead | None) -> bytes | None:
     if entry.secret is None:
         return None
-    secret = read_secret(entry.secret, environment).reveal()
+    secret = read_secret(entry.secret, environment, files).reveal()
     if len(secret) < _SHORTEST:
         raise SecretUnavailable(f"the key is shorter than {_SHORTEST} characters, so that it could be guessed")
     return hash_secret(secret)
 
 
-def _from_file(path: Path, config: Config) -> tuple[Cut, ...]:
-    found = read_key_file(path)
+def _from_file(path: Path, config: Config, files: FilesRead | None) -> tuple[Cut, ...]:
+    found = read_key_file(path, files)
     problems = [
         f"line {line}: routes: there is no route {quoted(route)}, "
         + suggest(route, config.routes, otherwise="the routes are")

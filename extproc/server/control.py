@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import orjson
@@ -16,11 +16,14 @@ _LONGEST_LINE: Final = 256 << 20
 class Configure:
     """To a worker: know this config, whose targets another worker may plan with as soon as all know them.
 
-    The text itself is sent, so that all workers serve the same bytes.
+    The text itself is sent, and what the files beside it held, so that all workers serve the same: also one that comes
+    back when the files have changed and are not in force, or are broken.
     """
 
     number: int
     text: str
+    files: dict[str, str] = field(default_factory=dict, repr=False)
+    """By path. They hold secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from extproc.config.gateway import Config
 from extproc.config.tracing import Tracing
-from extproc.credentials.secrets import read_secret
+from extproc.credentials.secrets import FilesRead, read_secret
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.refusal import Refusal
@@ -95,10 +95,11 @@ def recording_for(
     board: BoardLink,
     counting: Counting,
     write_line: Callable[[bytes], object],
+    files: FilesRead | None = None,
 ) -> Recording:
     """What a configuration asks for; lines of the access log go to ``write_line``.
 
-    Its secrets have been read once already, and can be had.
+    Its secrets have been read once already, and can be had: those of files from ``files``.
     """
     ledger, tracing = config.ledger, config.gateway.tracing
     return Recording(
@@ -107,12 +108,13 @@ def recording_for(
         counting,
         access_log=AccessLog(write_line) if config.gateway.access_log else None,
         spool=None if ledger is None else Spool(Path(ledger.spool_directory), limit=ledger.spool_limit),
-        tracer=None if tracing is None else _tracer(tracing),
+        tracer=None if tracing is None else _tracer(tracing, files),
     )
 
 
-def _tracer(settings: Tracing) -> Tracer:
+def _tracer(settings: Tracing, files: FilesRead | None) -> Tracer:
     """OpenTelemetry takes most of a second to import, which only who wants traces waits for."""
     from extproc.telemetry.tracing import Tracer  # noqa: PLC0415 - as the docstring says
 
-    return Tracer(settings, {name: read_secret(ref, os.environ).reveal() for name, ref in settings.headers.items()})
+    headers = {name: read_secret(ref, os.environ, files).reveal() for name, ref in settings.headers.items()}
+    return Tracer(settings, headers)

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from extproc.config.backends import Backend
 from extproc.config.gateway import Config
 from extproc.config.load import ConfigError, Problem, load
-from extproc.credentials.secrets import Secret, SecretUnavailable, read_secret
+from extproc.credentials.secrets import FilesRead, Secret, SecretUnavailable, read_secret
 from extproc.credentials.store import TokenStore
 from extproc.errors import CredentialUnavailable
 from extproc.exchange.pricing import look_up_prices
@@ -30,18 +30,22 @@ FIRST_TOKEN_SECONDS: Final = 5.0
 """How long a config waits for the tokens that only it needs, before it serves without them."""
 
 
-def build_snapshot(text: bytes, *, number: int, tokens: TokenStore | None = None) -> Snapshot:
+def build_snapshot(
+    text: bytes, *, number: int, tokens: TokenStore | None = None, files: FilesRead | None = None
+) -> Snapshot:
     """Everything that can be wrong with a config is found here. Raises ConfigError with all of it.
 
-    Without ``tokens``, in a process that sends no requests, the credentials that are tokens cannot be read.
+    Without ``tokens``, in a process that sends no requests, the credentials that are tokens cannot be read. What
+    ``files`` holds already is not read, and what is read is added to it.
     """
+    files = {} if files is None else files
     with uncollected():
         loaded = load(text, SETTINGS)
-        problems = list(_other_secrets_missing(loaded.config, os.environ))
-        credentials = _read_credentials(loaded.config.backends, os.environ, tokens, problems)
+        problems = list(_other_secrets_missing(loaded.config, os.environ, files))
+        credentials = _read_credentials(loaded.config.backends, tokens, files, problems)
         callers = NOBODY_IN_PARTICULAR
         try:
-            callers = read_callers(loaded.config, os.environ)
+            callers = read_callers(loaded.config, os.environ, files)
         except ConfigError as error:
             problems.extend(error.problems)
         if problems:
@@ -73,7 +77,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _other_secrets_missing(config: Config, environment: Mapping[str, str]) -> Iterator[Problem]:
+def _other_secrets_missing(config: Config, environment: Mapping[str, str], files: FilesRead) -> Iterator[Problem]:
     """Those that are read by the part that needs them."""
     ledger, tracing = config.ledger, config.gateway.tracing
     references = {f"gateway.tracing.headers.{name}": ref for name, ref in tracing.headers.items()} if tracing else {}
@@ -81,7 +85,7 @@ def _other_secrets_missing(config: Config, environment: Mapping[str, str]) -> It
         references["ledger.password"] = ledger.password
     for path, reference in references.items():
         try:
-            read_secret(reference, environment)
+            read_secret(reference, environment, files)
         except SecretUnavailable as error:
             yield Problem(path=path, message=str(error), hint=None, line=None)
 
@@ -98,7 +102,7 @@ def _token_request(backend: Backend) -> TokenRequest | None:
 
 
 def _read_credentials(
-    backends: Mapping[str, Backend], environment: Mapping[str, str], tokens: TokenStore | None, problems: list[Problem]
+    backends: Mapping[str, Backend], tokens: TokenStore | None, files: FilesRead, problems: list[Problem]
 ) -> dict[str, Credential]:
     credentials: dict[str, Credential] = {}
     for name, backend in backends.items():
@@ -110,7 +114,7 @@ def _read_credentials(
             credentials[name] = _none
             continue
         try:
-            credentials[name] = _revealing(read_secret(backend.api_key, environment))
+            credentials[name] = _revealing(read_secret(backend.api_key, os.environ, files))
         except SecretUnavailable as error:
             problems.append(Problem(path=f"backends.{name}.apiKey", message=str(error), hint=None, line=None))
     return credentials

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from extproc.bootstrap.placement import Placement
 from extproc.bootstrap.process import EnvoyError, EnvoyProcess, Resources
 from extproc.bootstrap.xds_files import CLUSTERS, LISTENERS, write_json
 from extproc.config.load import ConfigError
+from extproc.credentials.secrets import FilesRead
 from extproc.exchange.snapshot import Snapshot
 from extproc.server.board_keeper import BoardKeeper
 from extproc.server.control import Configure, Serve
@@ -30,6 +31,8 @@ _WARM_SECONDS: Final = 3.0
 _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 5.0
+_MOST_HANDED_ON: Final = 64 << 20
+"""Bytes of a file. A larger one, of half a million keys, each worker reads for itself."""
 
 
 class StartError(Exception):
@@ -51,7 +54,8 @@ class Supervisor:
 
     def __init__(self, setup: Setup, text: bytes) -> None:
         self._setup = setup
-        snapshot = build_snapshot(text, number=1)
+        files: FilesRead = {}
+        snapshot = build_snapshot(text, number=1, files=files)
         self._serving = Serving(snapshot)
         self._placement = Placement(
             xds_directory=str(setup.directory),
@@ -59,7 +63,7 @@ class Supervisor:
             admin=f"unix:{setup.directory / 'envoy-admin.sock'}",
             system_ca=setup.system_ca,
         )
-        self._configs = [(snapshot, Configure(number=1, text=text.decode()))]
+        self._configs = [(snapshot, _configure(snapshot, text, files))]
         self.metrics_directory = setup.directory / "metrics"
         self.metrics_directory.mkdir()
         self.board = BoardKeeper(snapshot)
@@ -130,9 +134,10 @@ class Supervisor:
             before = self.snapshot
             try:
                 self._offered += 1
-                snapshot = await asyncio.to_thread(build_snapshot, text, number=self._offered)
+                files: FilesRead = {}
+                snapshot = await asyncio.to_thread(build_snapshot, text, number=self._offered, files=files)
                 check_fixed_at_start(before, snapshot)
-                await self._take(snapshot, Configure(number=snapshot.number, text=text.decode()))
+                await self._take(snapshot, _configure(snapshot, text, files))
             except (ConfigError, EnvoyError, WorkerError, FixedAtStart) as error:
                 _LOG.error("config not reloaded, number %d stays in force: %s", before.number, error)
                 self.history.refuse(str(error))
@@ -180,7 +185,11 @@ class Supervisor:
             _LOG.error("config %d serves, but not everywhere: %s", snapshot.number, error)
         self.board.configure(snapshot)
         retained = self._serving.retained
-        self._configs = [pair for pair in self._configs if pair[0] in retained]
+        self._configs = [
+            (known, told if known is snapshot else _without_keys(known, told))
+            for known, told in self._configs
+            if known in retained
+        ]
 
     async def _tell_all(self, message: Configure | Serve) -> None:
         """Until all have answered. Raises WorkerError with the first refusal."""
@@ -227,6 +236,17 @@ class Supervisor:
 
     def _told(self) -> Told:
         return Told(configs=[configure for _, configure in self._configs], serves=self.snapshot.number)
+
+
+def _configure(snapshot: Snapshot, text: bytes, files: FilesRead) -> Configure:
+    handed_on = {path: content.decode() for path, content in files.items() if len(content) <= _MOST_HANDED_ON}
+    return Configure(number=snapshot.number, text=text.decode(), files=handed_on)
+
+
+def _without_keys(snapshot: Snapshot, told: Configure) -> Configure:
+    """Nobody is let in by a config that serves no more, and its file of keys may be large."""
+    path = snapshot.config.keys_file
+    return told if path not in told.files else replace(told, files={**told.files, path: ""})
 
 
 def _version(snapshot: Snapshot) -> str:

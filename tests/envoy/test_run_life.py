@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from extproc.admission.keyring import hash_secret, spell_hash
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider, SlowEvents
 
@@ -114,6 +115,51 @@ def test_gateway_finds_its_providers_in_the_environment() -> None:
             assert [request.json["model"] for request in openai.requests] == ["gpt-x", "gpt-x"]
             assert "OLLAMA_HOST" in kortex.stdout
             assert "sk-of-a-test" not in kortex.stdout + kortex.stderr + json.dumps(kortex.described())
+
+
+def test_worker_comes_back_though_the_files_beside_its_config_are_broken(tmp_path: Path) -> None:
+    """On what the config in force was read with; its siblings would serve by that, too."""
+    keys, provider_key, header = (tmp_path / name for name in ("keys.jsonl", "provider-key", "trace-header"))
+    digest = spell_hash(hash_secret("sk-of-a-client"))
+    keys.write_text(f'{{"name": "client", "hash": "{digest}"}}\n')
+    provider_key.write_text("sk-of-the-provider\n")
+    header.write_text("sk-of-the-collector")
+    with FakeProvider(api_key="sk-of-the-provider") as fake:
+        settings = config(fake, tracing={"otlpEndpoint": fake.url, "headers": {"x-token": {"file": str(header)}}})
+        settings["keysFile"] = str(keys)
+        settings["backends"]["fake"]["apiKey"] = {"file": str(provider_key)}
+        with KortexProcess(settings) as kortex:
+
+            def status(key: str) -> int:
+                headers = {"authorization": f"Bearer {key}"}
+                url = f"{kortex.base_url}/chat/completions"
+                return httpx.post(url, json=HELLO, headers=headers, timeout=20, trust_env=False).status_code
+
+            kortex.reload(settings | {"backends": settings["backends"] | {"other": {"provider": "demo"}}})
+            assert status("sk-of-a-client") == 200
+            refused = kortex.described()["reloads"]["rejected"]
+            keys.write_text("{broken\n")
+            provider_key.unlink()
+            header.write_text("")
+            kortex.until(lambda: kortex.described()["reloads"]["rejected"] > refused, "the broken files are refused")
+            (before,) = kortex.worker_pids
+            os.kill(before, signal.SIGKILL)
+            kortex.until(lambda: before not in kortex.worker_pids and kortex.ready(), "the worker is back")
+            kortex.until(lambda: status("sk-of-a-client") == 200, "the client's key opens")
+            assert status("sk-of-nobody") == 401
+            shown = (
+                kortex.stdout
+                + kortex.stderr
+                + json.dumps(kortex.described())
+                + str(list(map(command_line, kortex.worker_pids)))
+            )
+    assert "sk-of" not in shown
+    assert digest not in shown
+
+
+def command_line(pid: int) -> str:
+    """Of a process."""
+    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("key", ["listen", "admin"])

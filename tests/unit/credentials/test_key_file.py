@@ -126,3 +126,13 @@ def test_a_hundred_thousand_keys_are_one_look_up_apart(tmp_path: Path) -> None:
     found = read_key_file(path)
     assert len(found.cuts) == 100_000
     assert read_key_file(path) is found
+
+
+def test_what_has_been_read_is_not_read_again(tmp_path: Path) -> None:
+    """A process that comes later is given what the one before it had read."""
+    path, files = tmp_path / "keys.jsonl", dict[str, bytes]()
+    path.write_bytes(b"")
+    assert read_key_file(path, files).names == frozenset()
+    assert files == {str(path): b""}
+    path.write_text("broken")
+    assert read_key_file(path, files).names == frozenset()

@@ -229,3 +229,15 @@ def test_every_file_is_listed_once_when_secrets_are_watched() -> None:
     )
     assert secret_files(config) == (Path("/run/a"), Path("/run/b"), Path("/run/c"))
     assert secret_files(Config()) == ()
+
+
+def test_what_has_been_read_is_not_read_again(tmp_path: Path) -> None:
+    """A process that comes later is given what the one before it had read; what was no secret is not kept."""
+    path, files = tmp_path / "key", dict[str, bytes]()
+    ref = SecretRef(file=str(path))
+    with pytest.raises(SecretUnavailable):
+        read_secret(ref, {}, files)
+    path.write_text("sk-first")
+    assert read_secret(ref, {}, files).reveal() == "sk-first"
+    path.unlink()
+    assert read_secret(ref, {}, files).reveal() == "sk-first"

@@ -1,4 +1,4 @@
-"""A worker's process: it imports what its config needs, says that it is at work, and does what it is told in any order."""
+"""A worker's process: it imports what its config needs, says that it is at work, does as told in any order."""
 
 from __future__ import annotations
 
