@@ -5,7 +5,6 @@ https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls#
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from typing import Any, Final
 
 from extproc.dialects.blocks.content import PDF, content_blocks, with_cache_control
 from extproc.dialects.blocks.thoughts import detailed_thoughts, thoughts_of
-from extproc.errors import InvalidRequest
 from extproc.openai.tool_call_id import bare
+from extproc.openai.tool_loop import Unanswered, arguments_of, calls_of, read_call, refuse_role
 
 Block = dict[str, Any]
 
@@ -69,8 +68,8 @@ class _Writer:
         self._system_turns = system_turns
         self._system: list[Block] = []
         self._turns: list[_Turn] = []
-        self._open: dict[str, tuple[_Turn, str]] = {}
-        """By the client's id of an unanswered call: where its result belongs, and the provider's id."""
+        self._open: Unanswered[tuple[_Turn, str]] = Unanswered()
+        """Where the result belongs, and the provider's id."""
         self._ids: set[str] = set()
         self._tools_used: dict[str, None] = {}
         self._called = False
@@ -90,19 +89,10 @@ class _Writer:
         elif role == "tool":
             self._add_result(message, where)
         else:
-            raise InvalidRequest(
-                f"Invalid value for '{where}.role': expected system, developer, user, assistant or tool.",
-                param=f"{where}.role",
-            )
+            refuse_role(where)
 
     def conversation(self) -> Conversation:
-        if self._open:
-            missing = ", ".join(bare(identifier) for identifier in self._open)
-            raise InvalidRequest(
-                "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                f"'tool_call_id'. These had no response: {missing}.",
-                param="messages",
-            )
+        self._open.check()
         turns = self._settled_turns()
         if not turns:
             turns.append(_Turn(role="user", blocks=[self._system.pop() if self._system else _text(NOTHING)]))
@@ -153,9 +143,7 @@ class _Writer:
         return settled
 
     def _add_assistant(self, message: Mapping[str, Any], where: str) -> None:
-        calls = message.get("tool_calls") or []
-        if not isinstance(calls, list):
-            raise InvalidRequest(f"Invalid type for '{where}.tool_calls': expected an array.", param=where)
+        calls = calls_of(message, where)
         text = content_blocks(message.get("content"), where, self._documents) + content_blocks(
             message.get("refusal"), where
         )
@@ -183,18 +171,13 @@ class _Writer:
             self._turns.append(results)
 
     def _tool_use(self, call: Any, place: str, results: _Turn) -> Block:
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not function.get("name"):
-            raise InvalidRequest(f"Missing required parameter: '{place}.function.name'.", param=place)
-        identifier = call.get("id")
-        if not isinstance(identifier, str) or not identifier:
-            raise InvalidRequest(f"Missing required parameter: '{place}.id'.", param=f"{place}.id")
-        self._tools_used[str(function["name"])] = None
-        own = self._own_id(bare(identifier))
+        called = read_call(call, place)
+        self._tools_used[called.name] = None
+        own = self._own_id(bare(called.identifier))
         results.results[own] = {}
-        self._open[identifier] = (results, own)
-        block = {"type": "tool_use", "id": own, "name": function["name"]}
-        return with_cache_control({**block, "input": _arguments(function.get("arguments"), place)}, call)
+        self._open.add(called.identifier, (results, own))
+        block = {"type": "tool_use", "id": own, "name": called.name, "input": arguments_of(called, place)}
+        return with_cache_control(block, call)
 
     def _own_id(self, identifier: str) -> str:
         """An id of the characters the provider takes, and of its own in the whole conversation."""
@@ -209,16 +192,7 @@ class _Writer:
         return own
 
     def _add_result(self, message: Mapping[str, Any], where: str) -> None:
-        identifier = message.get("tool_call_id")
-        place = self._open.pop(identifier, None) if isinstance(identifier, str) else None
-        if place is None:
-            place = next((self._open.pop(key) for key in self._open if bare(key) == identifier), None)
-        if place is None:
-            raise InvalidRequest(
-                "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'.",
-                param=f"{where}.tool_call_id",
-            )
-        turn, own = place
+        turn, own = self._open.answer(message, where)
         block: Block = {"type": "tool_result", "tool_use_id": own}
         content = content_blocks(message.get("content"), where, self._documents)
         if content:
@@ -240,21 +214,6 @@ def _placed(between: Iterable[Block | int], text: list[Block]) -> list[Block]:
             placed += [_text(said)] if said.strip() else []
             text[:] = [{**text[0], "text": rest}] if rest.strip() else []
     return placed
-
-
-def _arguments(arguments: Any, place: str) -> Any:
-    """Python's own parser: integers of any length stay what they are."""
-    if arguments in (None, ""):
-        return {}
-    try:
-        value = json.loads(arguments)
-    except (TypeError, ValueError):
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidRequest(
-            f"Invalid value for '{place}.function.arguments': expected the JSON text of an object.", param=place
-        )
-    return value
 
 
 def _marked(blocks: list[Block], message: Mapping[str, Any]) -> list[Block]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from extproc.errors import InvalidRequest, UnsupportedFeature
 from extproc.openai.tool_call_id import bare
+from extproc.openai.tool_loop import Unanswered, calls_of, read_call, refuse_role
 
 Json = dict[str, Any]
 
@@ -32,8 +33,8 @@ class _Writer:
     def __init__(self) -> None:
         self._system: list[str] = []
         self._turns: list[Json] = []
-        self._open: dict[str, int] = {}
-        """By the id of an unanswered call: its place among the turns, where the result will stand."""
+        self._open: Unanswered[int] = Unanswered()
+        """The place among the turns where the result will stand."""
 
     def add(self, message: Mapping[str, Any], where: str) -> None:
         role = message.get("role")
@@ -46,18 +47,10 @@ class _Writer:
         elif isinstance(role, str) and role in _SYSTEM:
             self._add_system(message, where)
         else:
-            raise InvalidRequest(
-                f"Invalid value for '{where}.role': expected system, developer, user, assistant or tool.",
-                param=f"{where}.role",
-            )
+            refuse_role(where)
 
     def written(self) -> list[Json]:
-        if self._open:
-            raise InvalidRequest(
-                "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                f"'tool_call_id'. These had no response: {', '.join(self._open)}.",
-                param="messages",
-            )
+        self._open.check()
         turns = self._turns
         if not turns or turns[-1]["role"] == "assistant":
             turns.append({"role": "user", "content": NOTHING})
@@ -74,9 +67,7 @@ class _Writer:
             self._system.append(text)
 
     def _add_assistant(self, message: Mapping[str, Any], where: str) -> None:
-        calls = message.get("tool_calls") or []
-        if not isinstance(calls, list):
-            raise InvalidRequest(f"Invalid type for '{where}.tool_calls': expected an array.", param=where)
+        calls = calls_of(message, where)
         text = _text(message.get("content"), where) or _text(message.get("refusal"), where)
         if not calls:
             if text.strip():
@@ -86,33 +77,21 @@ class _Writer:
         plan = {"tool_plan": text} if text.strip() else {}
         self._turns.append({"role": "assistant", **plan, "tool_calls": written})
         for call in written:
-            self._open[call["id"]] = len(self._turns)
+            self._open.add(call["id"], len(self._turns))
             self._turns.append({"role": "tool", "tool_call_id": call["id"]})
 
     def _add_result(self, message: Mapping[str, Any], where: str) -> None:
-        identifier = message.get("tool_call_id")
-        place = self._open.pop(bare(identifier), None) if isinstance(identifier, str) else None
-        if place is None:
-            raise InvalidRequest(
-                "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'.",
-                param=f"{where}.tool_call_id",
-            )
-        self._turns[place]["content"] = _text(message.get("content"), where) or NOTHING
+        self._turns[self._open.answer(message, where)]["content"] = _text(message.get("content"), where) or NOTHING
 
 
 def _call(call: Any, place: str) -> Json:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-        raise InvalidRequest(f"Missing required parameter: '{place}.function.name'.", param=place)
-    identifier = call.get("id")
-    if not isinstance(identifier, str) or not identifier:
-        raise InvalidRequest(f"Missing required parameter: '{place}.id'.", param=f"{place}.id")
-    arguments = function.get("arguments") or "{}"
+    called = read_call(call, place)
+    arguments = called.arguments or "{}"
     if not isinstance(arguments, str):
         where = f"{place}.function.arguments"
         raise InvalidRequest(f"Invalid type for '{where}': expected a string.", param=where)
-    named = {"name": function["name"], "arguments": arguments}
-    return {"id": bare(identifier), "type": "function", "function": named}
+    named = {"name": called.name, "arguments": arguments}
+    return {"id": bare(called.identifier), "type": "function", "function": named}
 
 
 def _text(content: Any, where: str) -> str:

@@ -5,7 +5,6 @@ https://ai.google.dev/gemini-api/docs/function-calling
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,8 +12,9 @@ from typing import Any, Final
 from extproc.dialects.gemini.content import content_parts
 from extproc.dialects.gemini.models import Model
 from extproc.dialects.gemini.thoughts import PLACEHOLDER, signatures_of, signed_texts
-from extproc.errors import InvalidRequest, UnsupportedFeature
+from extproc.errors import UnsupportedFeature
 from extproc.openai.tool_call_id import bare
+from extproc.openai.tool_loop import Unanswered, arguments_of, calls_of, read_call, refuse_role
 
 Part = dict[str, Any]
 
@@ -54,8 +54,8 @@ class _Writer:
         self._cloud = cloud
         self._system: list[Part] = []
         self._turns: list[_Turn] = []
-        self._open: dict[str, tuple[_Turn, str, str]] = {}
-        """By the client's id of an unanswered call: where its result belongs, the provider's id, the name."""
+        self._open: Unanswered[tuple[_Turn, str, str]] = Unanswered()
+        """Where the result belongs, the provider's id, the name."""
         self._ids: set[str] = set()
 
     def add(self, message: Mapping[str, Any], where: str) -> None:
@@ -71,19 +71,10 @@ class _Writer:
         elif role == "tool":
             self._add_result(message, where)
         else:
-            raise InvalidRequest(
-                f"Invalid value for '{where}.role': expected system, developer, user, assistant or tool.",
-                param=f"{where}.role",
-            )
+            refuse_role(where)
 
     def conversation(self) -> Conversation:
-        if self._open:
-            missing = ", ".join(bare(identifier) for identifier in self._open)
-            raise InvalidRequest(
-                "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                f"'tool_call_id'. These had no response: {missing}.",
-                param="messages",
-            )
+        self._open.check()
         turns = self._turns
         if not turns:
             turns.append(_Turn(role="user", parts=[self._system.pop() if self._system else {"text": NOTHING}]))
@@ -113,13 +104,10 @@ class _Writer:
             ]
 
     def _add_assistant(self, message: Mapping[str, Any], where: str) -> None:
-        calls = message.get("tool_calls") or []
-        if not isinstance(calls, list):
-            raise InvalidRequest(f"Invalid type for '{where}.tool_calls': expected an array.", param=where)
         parts = self._content(message, where)
         parts += content_parts(message.get("refusal"), where, cloud=self._cloud)
         results = _Turn(role="user")
-        for index, call in enumerate(calls):
+        for index, call in enumerate(calls_of(message, where)):
             written = self._function_call(call, f"{where}.tool_calls[{index}]", results)
             signatures = signatures_of(call)
             if index == 0:
@@ -135,17 +123,11 @@ class _Writer:
             self._turns.append(results)
 
     def _function_call(self, call: Any, place: str, results: _Turn) -> Part:
-        function = call.get("function") if isinstance(call, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if not isinstance(function, dict) or not isinstance(name, str) or not name:
-            raise InvalidRequest(f"Missing required parameter: '{place}.function.name'.", param=place)
-        identifier = call.get("id")
-        if not isinstance(identifier, str) or not identifier:
-            raise InvalidRequest(f"Missing required parameter: '{place}.id'.", param=f"{place}.id")
-        own = self._own_id(bare(identifier))
+        called = read_call(call, place)
+        own = self._own_id(bare(called.identifier))
         results.results[own] = {}
-        self._open[identifier] = (results, own, name)
-        return {"functionCall": {"id": own, "name": name, "args": _arguments(function.get("arguments"), place)}}
+        self._open.add(called.identifier, (results, own, called.name))
+        return {"functionCall": {"id": own, "name": called.name, "args": arguments_of(called, place)}}
 
     def _own_id(self, identifier: str) -> str:
         """An id of its own in the whole conversation."""
@@ -157,16 +139,7 @@ class _Writer:
         return own
 
     def _add_result(self, message: Mapping[str, Any], where: str) -> None:
-        identifier = message.get("tool_call_id")
-        place = self._open.pop(identifier, None) if isinstance(identifier, str) else None
-        if place is None:
-            place = next((self._open.pop(key) for key in self._open if bare(key) == identifier), None)
-        if place is None:
-            raise InvalidRequest(
-                "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'.",
-                param=f"{where}.tool_call_id",
-            )
-        turn, own, name = place
+        turn, own, name = self._open.answer(message, where)
         parts = self._content(message, where)
         media = [part for part in parts if "text" not in part]
         if media and not self._model.results_with_media:
@@ -179,18 +152,3 @@ class _Writer:
 
 def _texts(parts: list[Part]) -> list[str]:
     return [part["text"] for part in parts if "text" in part]
-
-
-def _arguments(arguments: Any, place: str) -> Any:
-    """Python's own parser: integers of any length stay what they are."""
-    if arguments in (None, ""):
-        return {}
-    try:
-        value = json.loads(arguments)
-    except (TypeError, ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidRequest(
-            f"Invalid value for '{place}.function.arguments': expected the JSON text of an object.", param=place
-        )
-    return value
