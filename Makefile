@@ -88,11 +88,13 @@ clean: ## remove the environments, caches and builds
 	find extproc tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself is installed in place and last: its build backend comes from the lock file like everything else.
+# It is compiled as the packages are, for where PYTHONDONTWRITEBYTECODE would have each start do it, in every process.
 $(RUN_STAMP): requirements.lock pyproject.toml
 	@$(make_venv)
 	@echo "installing requirements.lock into $(VENV)"
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q extproc
 	@touch $@
 
 $(TEST_STAMP): requirements-dev.lock pyproject.toml
@@ -100,6 +102,7 @@ $(TEST_STAMP): requirements-dev.lock pyproject.toml
 	@echo "installing requirements-dev.lock into $(VENV)"
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q extproc
 	@touch $(RUN_STAMP) $@
 
 # An environment of its own: LiteLLM and what it needs have no place beside the tests.
