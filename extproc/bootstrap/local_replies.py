@@ -111,7 +111,7 @@ def provider_replies(backend: str) -> LocalReplyConfig:
 
 def _marks(backend: str, reason: Reason) -> list[HeaderValueOption]:
     return [
-        _header(FAILOVER, reason),
+        _header(FAILOVER, reason.value),
         _header(OUTCOME, f"{backend}={reason};;%DURATION%"),
         _header(LOCAL_REPLY, "%RESPONSE_CODE_DETAILS%"),
         _header(BACKEND, backend),

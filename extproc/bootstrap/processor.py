@@ -111,7 +111,7 @@ def processor_cluster(workers: tuple[str, ...]) -> Cluster:
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         lb_policy=ClusterLbPolicy.LEAST_REQUEST,
         # Workers that fail their check are asked again only when no other is left: they may just be slow.
-        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=1)),
+        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=1.0)),
         load_assignment=endpoints(CLUSTER, *map(remote_address, workers)),
         circuit_breakers=no_breakers(),
         health_checks=[_health_check()],

@@ -7,33 +7,36 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from envoy_data_plane.envoy.config.bootstrap.v3 import (
-    Admin,
-    Bootstrap,
-    BootstrapDeferredStatOptions,
-    BootstrapDynamicResources,
-    BootstrapStaticResources,
-)
-from envoy_data_plane.envoy.config.cluster.v3 import Cluster
-from envoy_data_plane.envoy.config.core.v3 import ConfigSource, Node, PathConfigSource
-from envoy_data_plane.envoy.config.listener.v3 import Listener
-from envoy_data_plane.envoy.extensions.bootstrap.internal_listener.v3 import InternalListener
-from envoy_data_plane.envoy.extensions.network.dns_resolver.cares.v3 import CaresDnsResolverConfig
-from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryResponse
-from envoy_data_plane.google.protobuf import Any as AnyMessage
-
-from extproc.bootstrap.addresses import listening_address
-from extproc.bootstrap.clusters import clusters_of, nowhere
-from extproc.bootstrap.edge import edge_listener
-from extproc.bootstrap.overload import overload_manager
 from extproc.bootstrap.placement import Placement
-from extproc.bootstrap.processor import processor_cluster
-from extproc.bootstrap.provider_listener import provider_listener
-from extproc.bootstrap.tls import system_roots
-from extproc.bootstrap.typed_config import extension, packed, to_json
+from extproc.bootstrap.plain_messages import plain_messages
 from extproc.config.gateway import Config, Gateway
 from extproc.exchange.snapshot import Snapshot
 from extproc.routing.target import Target
+
+with plain_messages():
+    from envoy_data_plane.envoy.config.bootstrap.v3 import (
+        Admin,
+        Bootstrap,
+        BootstrapDeferredStatOptions,
+        BootstrapDynamicResources,
+        BootstrapStaticResources,
+    )
+    from envoy_data_plane.envoy.config.cluster.v3 import Cluster
+    from envoy_data_plane.envoy.config.core.v3 import ConfigSource, Node, PathConfigSource
+    from envoy_data_plane.envoy.config.listener.v3 import Listener
+    from envoy_data_plane.envoy.extensions.bootstrap.internal_listener.v3 import InternalListener
+    from envoy_data_plane.envoy.extensions.network.dns_resolver.cares.v3 import CaresDnsResolverConfig
+    from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryResponse
+    from envoy_data_plane.google.protobuf import Any as AnyMessage
+
+    from extproc.bootstrap.addresses import listening_address
+    from extproc.bootstrap.clusters import clusters_of, nowhere
+    from extproc.bootstrap.edge import edge_listener
+    from extproc.bootstrap.overload import overload_manager
+    from extproc.bootstrap.processor import processor_cluster
+    from extproc.bootstrap.provider_listener import provider_listener
+    from extproc.bootstrap.tls import system_roots
+    from extproc.bootstrap.typed_config import extension, packed, to_json
 
 _REMEMBERED: Final = 8192
 _NO_LIMITS: Final = Gateway()
