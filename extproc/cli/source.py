@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from extproc.bootstrap.system_roots import find_system_roots
 from extproc.cli.console import name_of
@@ -13,6 +14,8 @@ from extproc.config.load import ConfigError, load
 from extproc.providers.registry import SETTINGS
 from extproc.server.watch import read_config
 from extproc.server.zero_config import configure_from_environment
+
+_USUAL: Final = Path("kortex.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,4 +52,9 @@ async def find_source(config: Path | None) -> Source:
         text = read_config(config)
         return Source(text=text, path=config, notes=_doubts(text))
     made = await configure_from_environment(os.environ, system_roots=find_system_roots())
-    return Source(text=made.text, path=None, sources=made.sources, notes=made.notes)
+    return Source(text=made.text, path=None, sources=made.sources, notes=(*made.notes, *_unread_file()))
+
+
+def _unread_file() -> tuple[str, ...]:
+    """Whoever has written one may think that it is found."""
+    return (f"{_USUAL} is here, and was not read: kortex run {_USUAL}",) if _USUAL.is_file() else ()
