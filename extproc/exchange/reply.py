@@ -10,24 +10,18 @@ from extproc.errors import UpstreamError
 from extproc.exchange.allowance import Allowance, last_words
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
+from extproc.exchange.failed_head import failed_head
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.own_headers import own_headers, upstream_request_id
 from extproc.exchange.steps import Body, Head, Step
-from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS, write_outcome
+from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import Framer, FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
 from extproc.framing.event_stream import CONTENT_TYPE, EventStreamFramer
 from extproc.framing.sse import Event, SseFramer
-from extproc.headers import (
-    ENVOY_ATTEMPT_COUNT,
-    FAILOVER,
-    LOCAL_REPLY,
-    OUTCOME,
-    UPSTREAM_REQUEST_ID,
-    Headers,
-)
+from extproc.headers import ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, UPSTREAM_REQUEST_ID, Headers
 from extproc.openai.call import Call
 from extproc.openai.cut_short import is_ended
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
@@ -343,21 +337,14 @@ class Reply:
             bill=self._failed(verdict.reason, told=reason is None),
             retry_after=error.retry_after,
         )
-        fields = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            (OUTCOME, write_outcome(summary)),
-            *self._own_headers(),
-        ]
-        if moves_on:
-            fields.append((FAILOVER, verdict.reason.value))
-        if error.retry_after is not None:
-            fields.append(("retry-after", error.retry_after))
-        kept = {name for name, _ in fields}
-        head = Head(
+        head = failed_head(
+            self._head,
+            self._own_headers(),
+            summary,
             status=shown.status,
-            set_headers=tuple(fields),
-            remove_headers=tuple(name for name in self._head if name[0] != ":" and name not in kept),
+            length=len(body),
+            failover=verdict.reason if moves_on else None,
+            retry_after=error.retry_after,
         )
         return [head, Body(data=body, end=True)]
 

@@ -101,7 +101,12 @@ class EmbeddedStore:
 
     def _checkpoint(self) -> None:
         with contextlib.closing(_open(self._path)) as database:
-            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            try:
+                database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except sqlite3.OperationalError as error:
+                # Another process is at it.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
 
     def _ended(self, *, done: bool) -> None:
         self._counters.ended(done=done)

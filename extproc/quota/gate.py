@@ -82,14 +82,14 @@ class Gate:
         self._news: deque[Passed] = deque()
         self._logged = float("-inf")
         self._up = False
+        self._learning: asyncio.Task[None] | None = None
 
     async def admit(self, charge: Charge) -> Admission:
         """Raises RateLimited, BudgetExhausted and QuotaUnavailable."""
         identity = self._named()
         try:
             if not self._up:
-                # Windows are cut by the store's clock, which it tells with its answers; our own may be wrong.
-                await self._store.tend()
+                await self._learn_time()
             now = self._store.now()
             drawn = charge.draw(now)
             reserved = await self._reserve(identity, [one.line for one in drawn])
@@ -118,6 +118,15 @@ class Gate:
             self._complain(error)
             return NOTHING_HELD
         return Reservation(id=identity, held=held_lines(lines, reserved)) if reserved.granted else None
+
+    async def _learn_time(self) -> None:
+        """Windows are cut by the store's clock, which it tells with its answers; our own may be wrong.
+
+        Once for all who come before it has answered.
+        """
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.create_task(self._store.tend())
+        await asyncio.shield(self._learning)
 
     def _named(self) -> str:
         """What no other process calls its own. One after the other, so that they are kept beside each other."""
