@@ -36,6 +36,12 @@ class Fickle(EmbeddedStore):
     answers = asyncio.Event()
     """Until it is set, grants do not come back; replaced where a test wants that."""
     answers.set()
+    tended = 0
+
+    async def tend(self) -> None:
+        self._look()
+        self.tended += 1
+        await super().tend()
 
     async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
         self._look()
@@ -127,6 +133,19 @@ async def test_a_budget_is_told_of_once_when_it_passes_a_threshold(stage: tuple[
     await until(told, "webhook", 100)
     assert [said for said in told.said if said[0] == "webhook"] == [("webhook", 50), ("webhook", 80), ("webhook", 100)]
     assert told.said.count(("b", "insufficient_quota", "enforce")) == 3
+
+
+async def test_many_at_once_learn_the_time_of_the_store_together(stage: tuple[Gate, Fickle, Told]) -> None:
+    """Each by itself, they would all tend the same file at once. It is also tended once a second, whoever comes."""
+    gate, store, _ = stage
+    await asyncio.gather(*(gate.admit(charge(tokens=1_000)) for _ in range(100)))
+    assert 1 <= store.tended < 10
+    store.away = True
+    refused = await asyncio.gather(*(gate.admit(charge()) for _ in range(10)), return_exceptions=True)
+    assert {type(one) for one in refused} == {QuotaUnavailable}
+    store.away = False
+    await asyncio.gather(*(gate.admit(charge(tokens=1_000)) for _ in range(100)))
+    assert 2 <= store.tended < 20
 
 
 async def test_budgets_refuse_and_limits_let_pass_while_nobody_counts(stage: tuple[Gate, Fickle, Told]) -> None:
