@@ -226,7 +226,7 @@ class Quota(Model):
     """Of the Redis servers; sentinels are asked without one."""
     prefix: Name = "kortex"
     """Begins the name of every key in Redis; gateways with the same prefix count together."""
-    timeout: Duration = Field(default=250, ge=1)
+    timeout: Duration = Field(default=1_000, ge=1)
     """How long a server may take to answer."""
     reservations_expire: Duration = Field(default=900_000, ge=1_000)
     """When what a request holds is given back although nobody told how it ended. Longer than any request takes."""

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from extproc.quota.store import StoreUnavailable
 
 _BUSY: Final = sqlite3.SQLITE_BUSY
-_PATIENCE: Final = 0.25
+_PATIENCE: Final = 1.0
 _GLANCE: Final = 0.000_2
 _LONGEST_GLANCE: Final = 0.005
 
