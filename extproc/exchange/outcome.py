@@ -65,6 +65,8 @@ class Outcome:
     """What the provider said in its header of that name when it failed."""
     probe: bool = False
     """Whether it was let through to try whether its backend is back."""
+    abandoned: bool = False
+    """Whether it ended without a word: its provider broke off, or its client left, so that no other attempt follows."""
 
     @property
     def reason(self) -> Reason | None:
@@ -84,6 +86,7 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
     served_model: str | None = None,
     first_event_at: float | None = None,
     retry_after: str | None = None,
+    abandoned: bool = False,
 ) -> Outcome:
     """The outcome of an attempt that ends at ``now``, on the clock it was started by (seconds)."""
     assignment = attempt.assignment
@@ -121,4 +124,5 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         trace=attempt.trace,
         retry_after=retry_after,
         probe=assignment.probe and attempt.number == 1,
+        abandoned=abandoned,
     )

@@ -185,11 +185,12 @@ class Reply:
             self._conclude(now, status=None, verdict=judge_reason(Reason.TIMEOUT), final=self._attempt.last, bill=bill)
         elif self._is_under_way(now):
             verdict, last = judge_reason(Reason.RESET), self._attempt.last
-            self._conclude(now, status=_CUT if last else None, verdict=verdict, final=last, bill=bill)
+            status = _CUT if last else None
+            self._conclude(now, status=status, verdict=verdict, final=last, bill=bill, abandoned=True)
         elif self.has_headers:
             # The provider cut its reply short, and the edge asks the next backend; or the client left while it waited.
             verdict = judge_reason(Reason.INTERRUPTED)
-            self._conclude(now, status=None, verdict=verdict, final=self._attempt.last, bill=bill)
+            self._conclude(now, status=None, verdict=verdict, final=self._attempt.last, bill=bill, abandoned=True)
         else:
             self._conclude(now, status=None, verdict=judge_reason(Reason.CLIENT_GONE), final=True, bill=bill)
 
@@ -379,6 +380,7 @@ class Reply:
         verdict: Verdict | None = None,
         bill: Bill = NO_BILL,
         retry_after: str | None = None,
+        abandoned: bool = False,
     ) -> None:
         tries = self._head.get(ENVOY_ATTEMPT_COUNT, "")
         self.outcome = conclude(
@@ -392,4 +394,5 @@ class Reply:
             served_model=self._served_model,
             first_event_at=self.first_event_at,
             retry_after=retry_after,
+            abandoned=abandoned,
         )

@@ -29,6 +29,8 @@ _UNHURRIED: Final = 0.005
 """Seconds that settlements wait for a request to share its round trip."""
 _MOST_UNSURE: Final = 10_000
 _RELEASED_AT_ONCE: Final = 500
+_SWEPT: Final = 1_000
+"""Reservations that are given back in a second because their time is over: some milliseconds of the server's."""
 _NONE: Final = "-"
 
 
@@ -102,10 +104,10 @@ class RedisStore:
         return bool(answer == 1)
 
     async def tend(self) -> None:
-        """Learn the server's time, and so whether it is there; and give back what nobody knows to be theirs."""
+        """Learn the server's time, and so whether it is there; and give back what is over, or nobody's."""
         released = [self._unsure.popleft() for _ in range(min(len(self._unsure), _RELEASED_AT_ONCE))]
         try:
-            answer = await self._run(_RELEASE, [self._reservations, self._reservation], released)
+            answer = await self._run(_RELEASE, [self._reservations, self._reservation], [_SWEPT, *released])
         except (StoreUnavailable, asyncio.CancelledError):
             self._unsure.extend(released)
             raise

@@ -1,18 +1,28 @@
--- Give back what reservations hold whose answers never came: see extproc/quota/redis_store.py.
--- KEYS: the set of reservations by expiry, the beginning of reservations' keys. ARGV: ids. Answers with the time.
-for _, id in ipairs(ARGV) do
+-- Give back what reservations hold whose answers never came, see extproc/quota/redis_store.py, or whose time is over.
+-- KEYS: the set of reservations by expiry, the beginning of reservations' keys. ARGV: the most that may be given back
+-- for being over, then ids. Answers with the time.
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', time[2])
+
+local function give_back(id)
   local name = KEYS[2] .. id
   local stored = redis.call('GET', name)
   if stored and stored ~= '' then
     for _, line in ipairs(cjson.decode(stored)) do
-      if redis.call('HEXISTS', line[1], 'h' .. line[2]) == 1 then
+      if line[3] ~= '0' and redis.call('HEXISTS', line[1], 'h' .. line[2]) == 1 then
         redis.call('HINCRBY', line[1], 'h' .. line[2], '-' .. line[3])
       end
     end
   end
   redis.call('ZREM', KEYS[1], id)
-  -- It may still be on its way here: it is nobody's by now.
-  redis.call('SET', name, '', 'EX', '60')
+  return name
 end
-local time = redis.call('TIME')
-return time[1] .. '.' .. string.format('%06d', time[2])
+
+for i = 2, #ARGV do
+  -- It may still be on its way here: it is nobody's by now.
+  redis.call('SET', give_back(ARGV[i]), '', 'EX', '60')
+end
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  redis.call('DEL', give_back(expired))
+end
+return now

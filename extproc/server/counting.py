@@ -15,7 +15,6 @@ from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Charge, used_by
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.snapshot import Snapshot
-from extproc.exchange.verdict import Reason
 from extproc.metering.rates import Price
 from extproc.quota.gate import Admission, Gate
 from extproc.quota.open_store import open_store
@@ -79,11 +78,9 @@ class Counting:
     def ended(self, outcome: Outcome) -> None:
         """Book what an attempt used."""
         if self._gate is not None and outcome.reservation.id:
-            # A client that leaves in the middle of a reply looks like a provider that breaks off.
-            abandoned = outcome.reason is Reason.INTERRUPTED
-            used = used_by(outcome)
+            used, final = used_by(outcome), outcome.final
             settlement = settle_attempt(
-                outcome.reservation, used, self._change, final=outcome.final, abandoned=abandoned
+                outcome.reservation, used, self._change, final=final, abandoned=outcome.abandoned
             )
             if settlement is not None:
                 self._gate.settle(settlement)

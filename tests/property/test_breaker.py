@@ -57,4 +57,4 @@ def test_a_backend_that_is_well_again_serves_again(
         for worker in WORKERS:
             if board.states(worker)["a"].circuit is Circuit.HALF_OPEN:
                 board.probing(worker, "a")
-                board.observe(Observation(backend="a", result=Result.SUCCESS), now=now, chance=chance)
+                board.observe(Observation(backend="a", result=Result.SUCCESS, probe=True), now=now, chance=chance)

@@ -384,6 +384,7 @@ def test_whole_answer_that_breaks_off_is_its_providers_fault(
     reply.abandon(now)
     assert reply.outcome is not None
     assert (reply.outcome.reason, reply.outcome.status, reply.outcome.final) == (Reason.RESET, status, final)
+    assert reply.outcome.abandoned
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -394,6 +395,7 @@ def test_nobody_is_blamed_when_a_reply_breaks_off_before_its_answer(start: Start
     reply.abandon(101.5)
     assert reply.outcome is not None
     assert reply.outcome.reason is Reason.INTERRUPTED
+    assert reply.outcome.abandoned
 
 
 def test_bug_in_decoding_is_an_error_for_the_client(start: StartAttempt) -> None:

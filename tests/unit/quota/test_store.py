@@ -226,6 +226,15 @@ async def test_tending_keeps_what_still_counts(bench: Bench) -> None:
     assert await left(bench.store, rate(per_second=0.001)) == 6
 
 
+async def test_tending_gives_back_all_that_is_over(bench: Bench) -> None:
+    """However much: who comes next finds it free."""
+    lines = [window(2, limit=100), window(0, limit=100, name="nothing")]
+    await asyncio.gather(*(take(bench.store, *lines) for _ in range(45)))
+    bench.wait(LASTS + 10)
+    await bench.store.tend()
+    assert await left(bench.store, window(limit=100)) == 100
+
+
 async def test_what_was_taken_can_be_settled(bench: Bench) -> None:
     """``held_lines`` is what the request carries along; what counts of a request is that it was made."""
     tokens = rate(2, name="tokens")._replace(unit=Unit.TOKENS)
