@@ -40,6 +40,8 @@ ASSIGNMENT: Final = "x-kortex-assignment"
 # Between the two listeners: "this reply should go to the next backend", and what happened, for the attempts after it.
 FAILOVER: Final = "x-kortex-failover"
 OUTCOME: Final = "x-kortex-outcome"
+# Set by the edge on an attempt that follows one which lost its connection without a word (trail_filter).
+BROKEN_OFF: Final = "x-kortex-broken-off"
 # Set by the provider listener's local_reply_config: Envoy's own name for why it made the reply.
 LOCAL_REPLY: Final = "x-kortex-local-reply"
 

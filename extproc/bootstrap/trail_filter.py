@@ -26,7 +26,7 @@ from extproc.bootstrap.processor import ATTEMPTS_NAMESPACE
 from extproc.bootstrap.typed_config import packed
 from extproc.exchange.trail import CLOCKS_DIFFER_MS
 from extproc.exchange.verdict import Reason
-from extproc.headers import ASSIGNMENT, ATTEMPTS, ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, OUTCOME, TRAIL
+from extproc.headers import ASSIGNMENT, ATTEMPTS, BROKEN_OFF, ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, OUTCOME, TRAIL
 
 METADATA: Final = ATTEMPTS_NAMESPACE
 TRIED: Final = "tried"
@@ -37,7 +37,7 @@ _RESET: Final = Reason.RESET.value
 
 # `tried` holds one table per attempt; the one that is under way has no `milliseconds` yet. `open` is when it began, in
 # milliseconds; the first one began when the request arrived. An attempt that is still under way when Envoy gives up has
-# run out of time.
+# run out of time. `unseen`: the attempt stage, whose stream ended without a word, does not know of the last one's end.
 _SCRIPT: Final = f"""\
 local METADATA = "{METADATA}"
 
@@ -62,8 +62,8 @@ local function arrived(headers)
   return tonumber(string.match(headers:get("{ASSIGNMENT}") or "", '"arrived_ms":(%d+)')) or 0
 end
 
-local function remember(metadata, tried, open)
-  metadata:set(METADATA, "state", {{ {TRIED} = tried, open = open }})
+local function remember(metadata, tried, open, unseen)
+  metadata:set(METADATA, "state", {{ {TRIED} = tried, open = open, unseen = unseen }})
 end
 
 local function trail(tried, count)
@@ -106,10 +106,16 @@ function envoy_on_request(handle)
   local state = metadata:get(METADATA)["state"]
   local tried = state["{TRIED}"]
   local last = tried[#tried]
-  if not last["milliseconds"] then close(last, now - (state["open"] or arrived(headers)), headers) end
+  local unseen = state["unseen"]
+  if not last["milliseconds"] then
+    close(last, now - (state["open"] or arrived(headers)), headers)
+    unseen = true
+  end
+  headers:remove("{BROKEN_OFF}")
+  if unseen and last["outcome"] == "{_RESET}" then headers:replace("{BROKEN_OFF}", last["backend"]) end
   headers:replace("{TRAIL}", trail(tried, #tried))
   tried[#tried + 1] = {{ backend = planned(headers), outcome = "{_TIMEOUT}" }}
-  remember(metadata, tried, now)
+  remember(metadata, tried, now, false)
 end
 
 function envoy_on_response(handle)
@@ -121,8 +127,9 @@ function envoy_on_response(handle)
     tried[#tried] = {{
       backend = backend, outcome = outcome, status = tonumber(status), milliseconds = tonumber(milliseconds)
     }}
-    remember(metadata, tried, nil)
-    if handle:headers():get("{LOCAL_REPLY}") then complete(handle, tried) end
+    local unseen = handle:headers():get("{LOCAL_REPLY}") ~= nil
+    remember(metadata, tried, nil, unseen)
+    if unseen then complete(handle, tried) end
   end
 end
 """

@@ -13,7 +13,7 @@ from extproc.exchange.assignment import Assignment, read_assignment
 from extproc.exchange.trace import TRACEPARENT, TRACESTATE, Trace, continue_trace
 from extproc.exchange.trail import read_trail
 from extproc.exchange.verdict import Reason
-from extproc.headers import ASSIGNMENT, ENVOY_ATTEMPT_COUNT, ENVOY_MAX_RETRIES, TRAIL, Headers
+from extproc.headers import ASSIGNMENT, BROKEN_OFF, ENVOY_ATTEMPT_COUNT, ENVOY_MAX_RETRIES, TRAIL, Headers
 from extproc.openai.error_body import AttemptSummary
 from extproc.routing.target import Target
 
@@ -59,6 +59,11 @@ class Attempt:
     """Names of the client's parameters that the provider was not sent; known when the request is written."""
     trace: Trace | None = None
     """None where the gateway keeps no traces: the client's own headers go on as they are."""
+    broken_off: str | None = None
+    """The backend tried before, where that attempt lost its connection without a word. Its own stream cannot tell that
+
+    from a client who leaves; that somebody else is asked can.
+    """
 
     @property
     def model(self) -> str:
@@ -157,6 +162,7 @@ def begin_attempt(headers: Headers, target: Target, *, started: float, trace_rat
         translator=translator,
         number=int(count) if count.isdigit() else 1,
         before=read_trail(headers.get(TRAIL)),
+        broken_off=headers.get(BROKEN_OFF),
         started=started,
         trace=None
         if trace_ratio is None

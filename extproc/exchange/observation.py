@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.verdict import Reason
 from extproc.routing.board import Observation, Result
@@ -41,7 +42,7 @@ def observe(outcome: Outcome, *, now: float) -> Observation:
             first_token_ms=outcome.first_event_ms if outcome.stream else None,
             tokens_per_second=_rate(outcome),
         )
-    if outcome.reason not in _FAILURES:
+    if outcome.reason not in _FAILURES or outcome.abandoned:
         return Observation(backend=outcome.backend, result=Result.NEUTRAL, probe=outcome.probe)
     return Observation(
         backend=outcome.backend,
@@ -50,6 +51,13 @@ def observe(outcome: Outcome, *, now: float) -> Observation:
         reason=outcome.reason.value,
         retry_after=retry_after_seconds(outcome.retry_after, now=now),
     )
+
+
+def observe_broken_off(attempt: Attempt) -> Observation | None:
+    """What an attempt that follows says of the one before, which ended without a word: nobody left, it broke off."""
+    if attempt.broken_off is None:
+        return None
+    return Observation(backend=attempt.broken_off, result=Result.FAILURE, reason=Reason.RESET.value)
 
 
 def _rate(outcome: Outcome) -> float | None:

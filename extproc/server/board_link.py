@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Final
 
-from extproc.exchange.observation import observe
+from extproc.exchange.attempt import Attempt
+from extproc.exchange.observation import observe, observe_broken_off
 from extproc.exchange.outcome import Outcome
 from extproc.routing.board import Observation, Result
 from extproc.routing.health import UNKNOWN, BackendState, Circuit
@@ -61,10 +62,15 @@ class BoardLink:
         self._observations.append(Observation(backend=backend, result=Result.NEUTRAL, probe=True))
         self._flush()
 
-    def begun(self, backend: str) -> None:
+    def begun(self, attempt: Attempt) -> None:
         """An attempt begins; ``ended`` follows."""
-        self._in_flight[backend] += 1
-        self._flush_soon()
+        self._in_flight[attempt.target.backend] += 1
+        broken_off = observe_broken_off(attempt)
+        if broken_off is None:
+            self._flush_soon()
+        else:
+            self._observations.append(broken_off)
+            self._flush()
 
     def ended(self, outcome: Outcome) -> None:
         """An attempt is over."""

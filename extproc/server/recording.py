@@ -64,7 +64,7 @@ class Recording:
     def begun(self, attempt: Attempt) -> None:
         """See Recorder."""
         self._metrics.begun(attempt)
-        self._board.begun(attempt.target.backend)
+        self._board.begun(attempt)
 
     def settled(self, outcome: Outcome, request_id: str | None) -> None:
         """See Recorder."""

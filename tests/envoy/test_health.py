@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from tests.envoy.kortex_process import KortexProcess
-from tests.fakes import FakeProvider, RateLimited, Status
+from tests.fakes import Chunking, CutAt, FakeProvider, RateLimited, Status
+from tests.fakes.raw_client import RawClient
 
 CONFIG = """
 gateway: {{circuitBreaker: {{openFor: 500ms, openForAtMost: 2s}}}}
@@ -164,6 +165,28 @@ def test_a_retry_after_spares_the_backend_for_that_long(stage: Stage) -> None:
     stage.gateway.reload(stage.config.replace("openFor: 500ms", "enabled: false, openFor: 500ms"))
     stage.until("first", "closed")
     stage.gateway.reload(stage.config)
+
+
+def test_a_provider_that_cuts_its_answers_is_spared(stage: Stage) -> None:
+    """Its attempts end without a word; that the next backend is asked tells that it was not the client who left."""
+    stage.a.always = CutAt(100, "reset", pause=0.05)
+    for _ in range(5):
+        assert stage.chat("pair").status_code == 200
+    stage.until("first", "open")
+    assert stage.state("first")["reason"] == "reset"
+
+
+def test_clients_that_leave_within_an_answer_say_nothing_of_its_provider(stage: Stage) -> None:
+    """Whoever looks at one attempt alone cannot tell them from a provider that breaks off."""
+    stage.a.always = Chunking((60,), pause=0.2)
+    for _ in range(8):
+        stage.a.clear()
+        with RawClient(int(stage.gateway.origin.rpartition(":")[2])) as client:
+            client.post("/v1/chat/completions", {"model": "pair", "messages": [{"role": "user", "content": "hello"}]})
+            stage.a.wait_for(lambda fake: any(request.bytes_sent >= 60 for request in fake.requests))
+    stage.gateway.until(lambda: stage.state("first")["inFlight"] == 0, "nobody is asked any more")
+    assert stage.state("first")["circuit"] == "closed"
+    assert not stage.b.requests
 
 
 def test_a_backend_without_another_is_asked_although_its_circuit_is_open(stage: Stage) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import Bill
-from extproc.exchange.observation import observe, retry_after_seconds
+from extproc.exchange.observation import observe, observe_broken_off, retry_after_seconds
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.verdict import Reason, judge_reason
 from extproc.metering.measured import reported
@@ -72,6 +72,17 @@ def test_only_what_the_next_request_would_meet_is_a_failure(outcome: Outcome, re
         assert (seen.result, seen.retry_after) == (Result.NEUTRAL, None)
     else:
         assert (seen.result, seen.reason, seen.retry_after) == (Result.FAILURE, reason.value, 3.0)
+
+
+def test_a_lost_connection_is_a_failure_when_somebody_else_is_asked(outcome: Outcome, start: StartAttempt) -> None:
+    """Until then it may be the client that left."""
+    silent = replace(outcome, verdict=judge_reason(Reason.RESET), abandoned=True)
+    assert observe(silent, now=0.0).result is Result.NEUTRAL
+    following = replace(start(number=2), broken_off="first")
+    seen = observe_broken_off(following)
+    assert seen is not None
+    assert (seen.backend, seen.result, seen.reason, seen.probe) == ("first", Result.FAILURE, "reset", False)
+    assert observe_broken_off(start(number=2)) is None
 
 
 @pytest.mark.parametrize(
