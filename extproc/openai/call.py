@@ -35,6 +35,8 @@ _REQUIRED: Final[dict[Operation, tuple[str, tuple[type, ...], str]]] = {
     Operation.TEXT_COMPLETION: ("prompt", (str, list), "a string or an array"),
     Operation.EMBEDDINGS: ("input", (str, list), "a string or an array"),
 }
+_COUNTS: Final = ("max_completion_tokens", "max_tokens", "n", "best_of")
+"""What limits and budgets reckon with. Some servers also take ``"5000"`` and ``5000.0``, which nobody would count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ def read_call(operation: Operation, body: bytes) -> tuple[Call, dict[str, Any]]:
         raise _wrong_type(name, f"{wanted}, not empty", fields)
     if operation is Operation.CHAT:
         _check_messages(fields["messages"])
+    _check_counts(fields)
     stream = fields.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise _wrong_type("stream", "true or false", fields)
@@ -121,6 +124,13 @@ def _check_messages(messages: list[Any]) -> None:
         if not isinstance(message, dict):
             text = f"Invalid type for 'messages[{index}]': expected an object, but got {_type_name(message)} instead."
             raise InvalidRequest(text, param=f"messages[{index}]")
+
+
+def _check_counts(fields: dict[str, Any]) -> None:
+    for name in _COUNTS:
+        value = fields.get(name)
+        if value is not None and type(value) is not int:
+            raise _wrong_type(name, "an integer", fields)
 
 
 def _include_usage(fields: dict[str, Any], *, stream: bool) -> bool:
@@ -154,7 +164,7 @@ def _type_name(value: object) -> str:
     names: dict[type, str] = {
         bool: "a boolean",
         int: "an integer",
-        float: "a number",
+        float: "a decimal number",
         str: "a string",
         list: "an array",
         dict: "an object",

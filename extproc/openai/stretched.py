@@ -27,6 +27,7 @@ def stretch(body: bytes, operation: Operation, *, max_output: int | None, less_r
 def _shorten(fields: dict[str, Any], operation: Operation, longest: int) -> None:
     given = [name for name in _LIMITS if isinstance(fields.get(name), int)]
     for name in given:
-        fields[name] = min(fields[name], longest)
+        # Some servers take -1 for no limit at all, and some 0: https://docs.ollama.com/modelfile
+        fields[name] = max(1, min(fields[name], longest)) if fields[name] >= 0 else longest
     if not given:
         fields[_LIMITS[operation is not Operation.CHAT]] = longest

@@ -84,9 +84,9 @@ class Facts:
 
     @cached_property
     def max_tokens(self) -> int | None:
-        """The client's limit for each answer."""
+        """The client's limit for each answer; less than 0 is none, as servers that take it have it."""
         limits = (self.fields.get("max_completion_tokens"), self.fields.get("max_tokens"))
-        return next((limit for limit in limits if isinstance(limit, int) and not isinstance(limit, bool)), None)
+        return next((limit for limit in limits if isinstance(limit, int) and limit >= 0), None)
 
     @property
     def expected_output(self) -> int:

@@ -141,6 +141,12 @@ def asks(**about: Any) -> dict[str, Any]:
         pytest.param("percentage: {value: 100}", asks(), None, id="all"),
         pytest.param("percentage: {value: 0}", None, asks(), id="none"),
         pytest.param("when: model == 'm' && promptTokens < 100", asks(), asks(body={"model": "n"}), id="cel"),
+        pytest.param(
+            "maxTokens: {lt: 9}",
+            asks(body={"max_tokens": 8}),
+            asks(body={"max_tokens": -1}),
+            id="minus-one-is-no-limit",
+        ),
         pytest.param("when: maxTokens == null", asks(), asks(body={"max_tokens": 5}), id="cel-null"),
         pytest.param(
             "when: caller.tier == 'free' && 'eu' in caller.tags",
