@@ -50,7 +50,7 @@ class Options:
 
 
 async def run_gateway(options: Options) -> int:
-    """Raises ConfigError, ConfigUnreadable, AddressUnavailable, EnvoyError and StartError before anything serves."""
+    """Raises ConfigError, ConfigUnreadable, AddressUnavailable, EnvoyError, StartError and Failed before it serves."""
     signals = StopSignals()
     envoy = find_envoy(None if options.envoy is None else str(options.envoy))
     source, version = await asyncio.gather(find_source(options.config), asyncio.to_thread(envoy_version, envoy))

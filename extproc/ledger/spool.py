@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import secrets
+import tempfile
 import threading
 import time
 import zlib
@@ -32,6 +33,16 @@ _PRIVATE: Final = 0o600
 
 class SpoolUnavailable(Exception):
     """Nothing can be written there now; the message says why."""
+
+
+def prepare_spool(directory: Path) -> None:
+    """Make it, and see that it takes files: at a start, while somebody looks. Raises SpoolUnavailable."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise SpoolUnavailable(f"{directory} cannot be written: {error.strerror or error}") from error
 
 
 class Spool:

@@ -13,7 +13,7 @@ import pytest
 
 from extproc.ledger import spool as spool_module
 from extproc.ledger.segments import Segments
-from extproc.ledger.spool import Spool, read_line, spooled_bytes, to_line
+from extproc.ledger.spool import Spool, SpoolUnavailable, prepare_spool, read_line, spooled_bytes, to_line
 
 LIMIT = 64 << 20
 
@@ -109,6 +109,21 @@ def test_no_more_than_the_limit_is_kept_waiting(
     assert spool.write({"n": 200})
     assert "takes records again" in caplog.text
     spool.close()
+
+
+def test_a_directory_is_made_and_left_empty(tmp_path: Path) -> None:
+    """What was tried in it is gone."""
+    directory = tmp_path / "var" / "spool"
+    prepare_spool(directory)
+    prepare_spool(directory)
+    assert list(directory.iterdir()) == []
+
+
+def test_a_directory_that_takes_no_files_is_told_at_the_start(tmp_path: Path) -> None:
+    """A file that stands where one of its parents should be keeps root out as well."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolUnavailable, match=r"file/spool cannot be written: Not a directory$"):
+        prepare_spool(tmp_path / "file" / "spool")
 
 
 def test_a_directory_that_cannot_be_made_costs_records_and_not_replies(tmp_path: Path) -> None:
