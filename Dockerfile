@@ -36,6 +36,9 @@ LABEL org.opencontainers.image.title="Kortex" \
 COPY --from=build /opt/kortex /opt/kortex
 # A new volume takes over the owner of the directory that it is mounted on: this one holds the files that Envoy follows.
 RUN install --directory --owner 65532 --group 65532 /var/lib/kortex/xds
+# And this one what limits, budgets and the ledger keep, in files that are named relative to it.
+RUN install --directory --owner 65532 --group 65532 /var/lib/kortex/data
+WORKDIR /var/lib/kortex/data
 ENV PATH="/opt/kortex/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1
 

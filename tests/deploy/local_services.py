@@ -98,7 +98,7 @@ class LocalServices:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 self._words(service, [*entrypoint, *service.command]),
-                cwd=ROOT,
+                cwd=self._working_directory(service),
                 env=self._variables(service),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -190,6 +190,12 @@ class LocalServices:
         """The file or folder in place of one in the container, or that of the project which it is copied from."""
         mount = service.mount_at(path)
         return (ROOT if of_project else self._folder) / mount.source / Path(path).relative_to(mount.target)
+
+    def _working_directory(self, service: compose_file.Service) -> Path:
+        """Relative paths of the configuration begin there."""
+        if "build" not in service.raw:
+            return ROOT
+        return self._local(service, dockerfile.read()[service.raw["build"]["target"]].last("WORKDIR"))
 
     def _words(self, service: compose_file.Service, words: Sequence[str]) -> list[str]:
         programs = {"kortex": [sys.executable, "-m", "extproc.cli.main"], "python": [sys.executable]}

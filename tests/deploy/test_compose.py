@@ -69,9 +69,9 @@ def test_everything_mounted_is_there(service: compose_file.Service) -> None:
 
 @EACH
 def test_nothing_of_the_project_can_be_written(service: compose_file.Service) -> None:
-    """Only the volume is, and only by the processor."""
+    """Only the volumes are, and only by the processor."""
     writable = [mount.target for mount in service.mounts if not mount.read_only]
-    assert writable == (["/var/lib/kortex/xds"] if service is EXTPROC else [])
+    assert writable == (["/var/lib/kortex/xds", "/var/lib/kortex/data"] if service is EXTPROC else [])
 
 
 def test_both_services_see_the_same_files_for_envoy() -> None:
@@ -83,11 +83,13 @@ def test_both_services_see_the_same_files_for_envoy() -> None:
     assert {ENVOY.mount_at(path).source for path in read} == {written.source}
 
 
-def test_the_volume_belongs_to_the_user_who_writes_it() -> None:
+def test_the_volumes_belong_to_the_user_who_writes_them() -> None:
     """A new volume takes over the owner of the folder in the image that it is mounted on."""
     user, _, group = str(EXTPROC.raw["user"]).partition(":")
-    made = f"install --directory --owner {user} --group {group} {EXTPROC.option('--xds-directory')}"
-    assert made in dockerfile.read()[EXTPROC.raw["build"]["target"]].all("RUN")
+    image = dockerfile.read()[EXTPROC.raw["build"]["target"]]
+    for folder in (EXTPROC.option("--xds-directory"), image.last("WORKDIR")):
+        assert f"install --directory --owner {user} --group {group} {folder}" in image.all("RUN")
+        assert EXTPROC.mount_at(folder).target == folder
 
 
 def test_the_bootstrap_is_what_the_readme_renders(tmp_path: Path, *, update_golden: bool) -> None:

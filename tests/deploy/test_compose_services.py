@@ -102,6 +102,17 @@ def test_envoy_follows_when_the_processor_is_started_again(services: LocalServic
     assert services.healthy("envoy")
 
 
+def test_limits_are_counted_in_the_volume_that_stays(services: LocalServices, ollama: FakeProvider) -> None:
+    """Everything else is read-only, so that a configuration with limits would not be taken."""
+    limited = {**config(ollama=ollama.base_url), "limits": [{"per": "gateway", "requestsPerMinute": 1_000}]}
+    services.write(limited)
+    services.until(
+        lambda: "x-ratelimit-limit-requests" in chat(services, "kortex-demo").headers, "the limit is in force"
+    )
+    assert (services.volume("data") / "kortex-quota.db").is_file()
+    services.write(config(ollama=ollama.base_url))
+
+
 def test_another_user_may_read_what_envoy_follows(services: LocalServices) -> None:
     """Envoy runs as another user than the processor, and is given no key."""
     files = [services.volume("xds") / name for name in ("lds.json", "cds.json")]
