@@ -41,7 +41,7 @@ class Source:
 def _doubts(text: bytes) -> tuple[str, ...]:
     """What in a usable text is hardly meant. What is wrong with an unusable one is told by whoever uses it."""
     try:
-        return tuple(str(warning) for warning in load(text, SETTINGS).warnings)
+        return tuple(warning.alone for warning in load(text, SETTINGS).warnings)
     except ConfigError:
         return ()
 

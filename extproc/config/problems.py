@@ -34,12 +34,17 @@ class Problem:
         where = "".join(f"{part}: " for part in (self.line, self.path) if part)
         return f"{where}{self.message}" + (f", {self.hint}" if self.hint else "")
 
+    @property
+    def alone(self) -> str:
+        """The same where no file is named before it, as in logs."""
+        return f"line {self}" if self.line else str(self)
+
 
 class ConfigError(Exception):
     """The configuration cannot be used. ``problems`` are all that were found, in the order of the file."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        super().__init__("\n".join(problem.alone for problem in problems))
         self.problems = problems
 
 

@@ -35,4 +35,4 @@ def test_a_file_that_is_named_is_read(tmp_path: Path) -> None:
     file.write_text("routes: {}\n")
     found = asyncio.run(find_source(Path("kortex.yaml")))
     assert found.text == b"routes: {}\n"
-    assert [note.partition(", ")[0] for note in found.notes] == ["1: nothing is served: there are no routes"]
+    assert [note.partition(", ")[0] for note in found.notes] == ["line 1: nothing is served: there are no routes"]
