@@ -85,7 +85,9 @@ def list_(*, file: File) -> None:
     with failures_told(str(file)):
         for key in list_keys(file):
             over = key.expires is not None and parse_moment(key.expires) <= now
+            former = [old.expires for old in key.previous if parse_moment(old.expires) > now]
             until = f"{key.expires or 'never'}{' (over)' if over else ''}"
+            until += f", a secret before until {max(former, key=parse_moment)}" if former else ""
             lists = [" ".join(words or ()) for words in (key.tags, key.models or ("*",), key.routes or ("*",))]
             table.add_row(key.name, key.tenant, key.user, key.tier, *lists, until)
     Console(soft_wrap=True).print(table, markup=False)
@@ -117,13 +119,16 @@ def rotate(
 
     from extproc.cli.console import failures_told
     from extproc.config.scalars import parse_duration
-    from extproc.credentials.key_store import new_secret, rotate_key
+    from extproc.credentials.key_store import new_secret, rotate_key, spell_moment
 
+    secret, now = new_secret(), datetime.now(UTC)
     try:
         overlap = timedelta(milliseconds=int(str(parse_duration(grace))))
-    except ValueError as error:
+        until = spell_moment(now + overlap)
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(str(error), param_hint="--grace") from None
-    secret = new_secret()
     with failures_told(str(file)):
-        rotate_key(file, name, secret, grace=overlap, now=datetime.now(UTC))
+        rotate_key(file, name, secret, grace=overlap, now=now)
     typer.echo(secret)
+    if overlap:
+        typer.echo(f"the secret before is taken until {until}", err=True)

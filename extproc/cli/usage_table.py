@@ -30,6 +30,9 @@ _SHOWN: Final = {
 }
 """The columns that people see; CSV and JSON have all."""
 
+_WIDEST: Final = 10_000
+"""Characters of a line that is read by no terminal."""
+
 
 class Form(Enum):
     """How a report is written."""
@@ -51,7 +54,17 @@ def show(database: Database, question: Question, form: Form) -> None:
             answer = {"by": question.by, "usage": rows}
             sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
         case Form.TABLE:
-            Console().print(_table(question.by, rows), highlight=False)
+            _print(_table(question.by, rows))
+
+
+def _print(table: Table) -> None:
+    """As wide as it is where it is not read on a terminal: there is nothing to fold it for."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(
+            console.width, console.measure(table, options=console.options.update_width(_WIDEST)).maximum
+        )
+    console.print(table, highlight=False)
 
 
 def _table(by: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:

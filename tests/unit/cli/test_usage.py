@@ -69,6 +69,14 @@ def test_a_table_shows_what_there_is(ledger: str) -> None:
     assert [row.split() for row in rows] == [["app", "1", "1,000", "0.25", "USD"], ["ci", "2", "2,000", "0.5", "USD"]]
 
 
+def test_a_table_is_not_folded_where_no_terminal_reads_it(ledger: str) -> None:
+    """A pipe and a file are as wide as their lines."""
+    by = "key,route,served_model,provider,outcome"
+    done = CliRunner().invoke(app, ["usage", "--ledger", ledger, "--by", by], env={"COLUMNS": "40"})
+    assert len(done.stdout.splitlines()) == 1 + 3
+    assert "gpt-4o-2024-08-06" in done.stdout
+
+
 def test_programs_get_every_column(ledger: str) -> None:
     """As CSV and as JSON, the same numbers."""
     rows = list(csv.DictReader(io.StringIO(run("--ledger", ledger, "--by", "key,day", "--csv"))))

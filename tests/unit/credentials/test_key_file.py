@@ -28,6 +28,11 @@ def kortex(*arguments: str, code: int = 0) -> str:
     return result.stdout
 
 
+def told(*arguments: str) -> str:
+    """Its standard error."""
+    return CliRunner().invoke(app, ["keys", *arguments]).stderr
+
+
 def holder(path: Path, secret: str) -> str | None:
     """The name of the key that a secret opens as."""
     ring = KeyRing(read_key_file(path).cuts)
@@ -49,6 +54,19 @@ def test_a_key_opens_when_it_was_created(tmp_path: Path) -> None:
     assert "ci" in shown
     assert "acme" in shown
     assert "sha256" not in shown
+
+
+def test_how_long_the_secret_before_is_taken_is_told(tmp_path: Path) -> None:
+    """Whoever rotates a key because it has leaked must not think that this is the end of it."""
+    path = str(tmp_path / "keys.jsonl")
+    kortex("create", "ci", "--file", path)
+    assert "before" not in kortex("list", "--file", path)
+    (until,) = re.findall(
+        r"^the secret before is taken until (\S+Z)$", told("rotate", "ci", "--file", path), re.MULTILINE
+    )
+    assert f"a secret before until {until}" in " ".join(kortex("list", "--file", path).split())
+    assert told("rotate", "ci", "--file", path, "--grace", "0s") == ""
+    assert "--grace" in told("rotate", "ci", "--file", path, "--grace", "99999999h")
 
 
 def test_two_secrets_open_when_a_key_was_rotated(tmp_path: Path) -> None:
