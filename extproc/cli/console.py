@@ -6,9 +6,11 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from extproc.bootstrap.process import EnvoyError
@@ -20,6 +22,8 @@ from extproc.server.supervisor import StartError
 from extproc.server.watch import ConfigUnreadable
 
 FAILED = 1
+_WIDEST: Final = 10_000
+"""Characters of a line that no terminal shows."""
 
 
 class Failed(Exception):
@@ -52,6 +56,14 @@ def tell_problems(console: Console, config: str, problems: Sequence[Problem], *,
         if problem.hint:
             line.append(f", {problem.hint}", style="cyan not bold")
         console.print(line, highlight=False)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """As wide as it is where no terminal shows it, as in the log of a build: there is nothing to fold it for."""
+    if not console.is_terminal:
+        needed = console.measure(table, options=console.options.update_width(_WIDEST)).maximum
+        console.width = max(console.width, needed)
+    console.print(table, markup=False, highlight=False)
 
 
 def count(number: int, noun: str) -> str:

@@ -76,7 +76,7 @@ def list_(*, file: File) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from extproc.cli.console import failures_told
+    from extproc.cli.console import failures_told, print_table
     from extproc.config.keys import parse_moment
     from extproc.credentials.key_store import list_keys
 
@@ -90,7 +90,7 @@ def list_(*, file: File) -> None:
             until += f", a secret before until {max(former, key=parse_moment)}" if former else ""
             lists = [" ".join(words or ()) for words in (key.tags, key.models or ("*",), key.routes or ("*",))]
             table.add_row(key.name, key.tenant, key.user, key.tier, *lists, until)
-    Console(soft_wrap=True).print(table, markup=False)
+    print_table(Console(), table)
 
 
 @app.command("revoke")

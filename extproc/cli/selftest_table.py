@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from extproc.cli.console import count
+from extproc.cli.console import count, print_table
 from extproc.selftest.asking import CHAT
 from extproc.selftest.row import Row
 from extproc.selftest.run import Report
@@ -21,7 +21,7 @@ _OK: Final = 200
 def print_report(console: Console, report: Report) -> None:
     """A table for each route."""
     for route in dict.fromkeys(row.route for row in report.rows):
-        console.print(_table(route, [row for row in report.rows if row.route == route]))
+        print_table(console, _table(route, [row for row in report.rows if row.route == route]))
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     summary = f"{count(len(report.rows), 'call')}, {count(report.surprises, 'surprise')}"

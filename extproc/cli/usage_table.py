@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from extproc.cli.console import print_table
 from extproc.ledger.database import Database
 from extproc.ledger.question import Question
 from extproc.ledger.report import SUMS, report
@@ -29,9 +30,6 @@ _SHOWN: Final = {
     "estimated_attempts": "estimated",
 }
 """The columns that people see; CSV and JSON have all."""
-
-_WIDEST: Final = 10_000
-"""Characters of a line that is read by no terminal."""
 
 
 class Form(Enum):
@@ -54,17 +52,7 @@ def show(database: Database, question: Question, form: Form) -> None:
             answer = {"by": question.by, "usage": rows}
             sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
         case Form.TABLE:
-            _print(_table(question.by, rows))
-
-
-def _print(table: Table) -> None:
-    """As wide as it is where it is not read on a terminal: there is nothing to fold it for."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(
-            console.width, console.measure(table, options=console.options.update_width(_WIDEST)).maximum
-        )
-    console.print(table, highlight=False)
+            print_table(Console(), _table(question.by, rows))
 
 
 def _table(by: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:

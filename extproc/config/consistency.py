@@ -53,7 +53,8 @@ def doubts(config: Mapping[str, object]) -> Iterator[Finding]:
     routes = _section(config, "routes")
     if config.get("routes", {}) == {}:
         message = "nothing is served: there are no routes"
-        yield Finding(path=(), message=message, hint="write some, or start without a file, where the environment tells what there is")
+        hint = "write some, or start without a file, where the environment tells what there is"
+        yield Finding(path=(), message=message, hint=hint)
     used = {name for route in routes.values() for _, name in _backend_names(route)}
     for name in _section(config, "backends"):
         if routes and name not in used:

@@ -54,6 +54,13 @@ def test_calls_that_are_no_plain_chat_are_told_apart() -> None:
     assert "503 a gpt-4[x] free-tier: whole 200 answer b a×2, b ok" in lines
 
 
+def test_lines_are_not_folded_where_no_terminal_shows_them() -> None:
+    """The log of a build takes lines of any length, and is searched by line."""
+    written = StringIO()
+    print_report(Console(file=written, width=40), Report(rows=(ROW,), notes=()))
+    assert "503 a gpt-4[x] stream 200 answer b a×2, b ok" in " ".join(written.getvalue().replace("│", " ").split())
+
+
 def test_notes_follow() -> None:
     """What has to be known to read the rows."""
     assert "note: gateway.ledger was left out" in printed(ROW, notes=("gateway.ledger was left out",))
