@@ -146,6 +146,8 @@ def assert_error(
         pytest.param(nested(257), None, "nesting deeper than 256", id="depth-257"),
         pytest.param(nested(100_000), None, "nesting deeper than 256", id="depth-100000"),
         pytest.param(b"{}", "model", "Missing required parameter: 'model'", id="no-model"),
+        pytest.param(chat(max_tokens="5000"), "max_tokens", "an integer, but got a string", id="limit-in-quotes"),
+        pytest.param(chat(n=2.0), "n", "an integer, but got a decimal number", id="decimal-choices"),
         pytest.param(chat(model=""), "model", "an empty string", id="empty-model"),
         pytest.param(chat(model=None), "model", "got null", id="null-model"),
         pytest.param(chat(model=4), "model", "got an integer", id="number-as-model"),
