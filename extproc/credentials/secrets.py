@@ -73,12 +73,12 @@ def read_secret(ref: SecretRef, environment: Mapping[str, str], files: FilesRead
     Raises SecretUnavailable when it is missing, unreadable, empty, no regular file, over 64 KiB, not UTF-8, or holds a
     character that does not print, a line break above all: in a header that would begin another one.
     """
+    where = place_of(ref)
     if ref.env is not None:
-        where, text = f"the environment variable {ref.env}", environment.get(ref.env)
+        text = environment.get(ref.env)
         if text is None:
             raise SecretUnavailable(f"{where} is not set")
     else:
-        where = f"the file {quoted(str(ref.file), longest=_LONGEST_PATH)}"
         path = str(ref.file)
         content = None if files is None else files.get(path)
         if content is None:
@@ -92,6 +92,13 @@ def read_secret(ref: SecretRef, environment: Mapping[str, str], files: FilesRead
     if not value.isprintable():
         raise SecretUnavailable(f"{where} holds a line break or another character that does not print")
     return Secret(value)
+
+
+def place_of(ref: SecretRef) -> str:
+    """Where it is, for messages."""
+    if ref.env is not None:
+        return f"the environment variable {ref.env}"
+    return f"the file {quoted(str(ref.file), longest=_LONGEST_PATH)}"
 
 
 def secret_files(config: Config) -> tuple[Path, ...]:

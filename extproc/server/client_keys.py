@@ -12,7 +12,7 @@ from extproc.config.keys import ClientKey
 from extproc.config.problems import ConfigError, Problem, quoted, suggest
 from extproc.config.scalars import SecretRef
 from extproc.credentials.key_file import KeyFileInvalid, read_key_file
-from extproc.credentials.secrets import FilesRead, SecretUnavailable, read_secret
+from extproc.credentials.secrets import FilesRead, SecretUnavailable, place_of, read_secret
 from extproc.exchange.snapshot import Callers
 from extproc.routing.target import Credential
 
@@ -79,7 +79,8 @@ def _digest(entry: ClientKey, environment: Mapping[str, str], files: FilesRead |
         return None
     secret = read_secret(entry.secret, environment, files).reveal()
     if len(secret) < _SHORTEST:
-        raise SecretUnavailable(f"the key is shorter than {_SHORTEST} characters, so that it could be guessed")
+        message = f"{place_of(entry.secret)} holds a key shorter than {_SHORTEST} characters, which could be guessed"
+        raise SecretUnavailable(message)
     return hash_secret(secret)
 
 

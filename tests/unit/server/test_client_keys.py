@@ -42,6 +42,7 @@ def test_everything_is_told_when_keys_cannot_be_had(tmp_path: Path) -> None:
     )
     told = refusals(text, {"SHORT": "fifteen-letters"})
     assert "fifteen" not in "".join(told)
+    assert "the environment variable SHORT holds a key shorter than 16 characters" in told[1]
     assert [problem.partition(": ")[0] for problem in told] == [
         "keys[0].secret",
         "keys[1].secret",
