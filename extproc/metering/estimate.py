@@ -46,11 +46,14 @@ def rough_input(fields: Mapping[str, Any], operation: Operation, model: str) -> 
 
 
 def requested_output(fields: Mapping[str, Any]) -> int | None:
-    """The most tokens that the client wants for all answers together; None where it sets no limit."""
-    limits = [fields[name] for name in _LIMITS if _is_count(fields.get(name))]
-    if not limits:
-        return None
-    return int(min(limits)) * requested_answers(fields)
+    """The most tokens that the client wants for all answers together; None where it sets no limit.
+
+    Of two limits the longer one: which of them a provider goes by differs.
+    """
+    limits = [fields[name] for name in _LIMITS if fields.get(name) is not None]
+    if not limits or not all(map(_is_count, limits)):
+        return None  # -1 is no limit at some servers
+    return int(max(limits)) * requested_answers(fields)
 
 
 def requested_answers(fields: Mapping[str, Any]) -> int:
