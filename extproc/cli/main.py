@@ -19,6 +19,7 @@ from extproc.cli import (
     usage,
     version,
 )
+from extproc.cli.whole_output import whole_output
 
 app = typer.Typer(
     name="kortex",
@@ -43,13 +44,15 @@ app.command("version")(version.version)
 
 @app.callback()
 def main(
+    context: typer.Context,
     *,
-    show_version: Annotated[
+    show_version: Annotated[  # noqa: ARG001 - its callback answers
         bool,
         typer.Option("--version", callback=version.show_and_exit, is_eager=True, help="Say the versions and exit."),
     ] = False,
 ) -> None:
     """An LLM gateway: Envoy moves the bytes, this decides where they go."""
+    context.with_resource(whole_output())
 
 
 if __name__ == "__main__":

@@ -333,6 +333,23 @@ def test_a_signal_ends_it_while_nobody_reads_what_it_prints(short_path: Path) ->
             os.close(reading)
 
 
+def test_a_slow_reader_gets_everything(short_path: Path) -> None:
+    """Also of a pipe that is full at the moment when the kernel takes apart what the event loop had."""
+    file = short_path / "kortex.yaml"
+    routes = "".join(f"  route-{n}: {{models: [model-{n}], defaultBackend: {{name: inside}}}}\n" for n in range(3))
+    file.write_text(f"backends: {{inside: {{provider: demo}}}}\nroutes:\n{routes}", encoding="utf-8")
+    command = [sys.executable, "-m", "extproc.cli.main", "selftest", "--json", str(file)]
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
+    environment = {**os.environ, "TMPDIR": str(short_path), "PYTHONUNBUFFERED": "1"}
+    with os.fdopen(reading, "rb") as output, subprocess.Popen(command, stdout=writing, env=environment) as running:
+        os.close(writing)
+        first = output.read(1)
+        time.sleep(1)
+        assert json.loads(first + output.read())["ok"]
+        assert running.wait(timeout=20) == 0
+
+
 def commands() -> Iterator[bytes]:
     """Of every process that runs now."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
