@@ -46,6 +46,9 @@ from extproc.routing.route import CompiledRoute
 from extproc.routing.target import Target
 
 _MODELS: Final = "/v1/models"
+_SINGLE_MODEL: Final = f"{_MODELS}/"
+_LISTS: Final = frozenset({_MODELS, _SINGLE_MODEL})
+"""Where no model is named, the list is meant: clients join URLs with one slash more, and servers lead them on to it."""
 EXPLAIN_TAG: Final = "explain"
 """What a key is tagged with whose holder may ask for explanations, where ``gateway.explain`` is ``tagged``."""
 _JSON: Final = (("content-type", "application/json"),)
@@ -103,7 +106,7 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) 
             raise MethodNotAllowed(message, allow="POST")
         _check_framing(headers, has_body=has_body, limit=snapshot.config.gateway.body_limit)
         return key
-    if path == _MODELS or path.startswith(f"{_MODELS}/"):
+    if path == _MODELS or path.startswith(_SINGLE_MODEL):
         if method != "GET":
             message = f"Not allowed to {method} on {path}: use GET."
             raise MethodNotAllowed(message, allow="GET")
@@ -337,14 +340,14 @@ def _too_large(size: int, limit: int) -> BodyTooLarge:
 def _models(path: str, snapshot: Snapshot, key: Key) -> Answer:
     """What the key may not use is not there."""
     created = int(snapshot.loaded_at)
-    if path == _MODELS:
+    if path in _LISTS:
         allowed = [
             (name, owner)
             for name, owner in snapshot.models
             if key.allows_model(name) and key.allows_route(snapshot.exact[name].name)
         ]
         return Answer(status=200, body=model_list_body(allowed, created=created))
-    name = unquote(path.removeprefix(f"{_MODELS}/"))
+    name = unquote(path.removeprefix(_SINGLE_MODEL))
     route = snapshot.route(name) if name.isprintable() and key.allows_model(name) else None
     if route is None or not key.allows_route(route.name):
         raise _model_not_found(name)

@@ -271,7 +271,7 @@ def test_operation_is_refused_when_not_posted(client: Client, path: str, method:
     assert client.provider.requests == []
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gpt"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/", "/v1/models/gpt"])
 def test_models_are_refused_when_posted(client: Client, path: str) -> None:
     """They are only read."""
     reply = client.post(chat(), path)
@@ -282,9 +282,10 @@ def test_models_are_refused_when_posted(client: Client, path: str) -> None:
 # ---- models
 
 
-def test_models_are_listed(client: Client) -> None:
+@pytest.mark.parametrize("path", ["/v1/models?limit=2", "/v1/models/", "/v1/models/?limit=2"])
+def test_models_are_listed(client: Client, path: str) -> None:
     """Those that have a name of their own; a glob stands for too many."""
-    reply = client.ask("GET", "/v1/models?limit=2")
+    reply = client.ask("GET", path)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
     document = reply.json()
@@ -318,7 +319,7 @@ def test_model_is_described(client: Client, path: str, name: str) -> None:
     assert reply.json()["object"] == "model"
 
 
-@pytest.mark.parametrize("path", ["nope", "org", "org/model/", "%ff", ""])
+@pytest.mark.parametrize("path", ["nope", "org", "org/model/", "%ff", "%20"])
 def test_model_is_not_found_when_no_route_has_it(client: Client, path: str) -> None:
     """As for a call."""
     assert_error(client.ask("GET", f"/v1/models/{path}"), 404, code="model_not_found", param="model")
