@@ -32,11 +32,26 @@ def asked(config: Path | None, url: str | None) -> Iterator[Database]:
         try:
             database = open_database(_settings(config, url), os.environ)
             try:
+                _require(database)
                 yield database
             finally:
                 database.close()
         except (LedgerUnavailable, SecretUnavailable) as error:
             raise Failed(str(error)) from error
+
+
+def _require(database: Database) -> None:
+    """Raises LedgerUnavailable when there is none: a name that was mistyped must not look like a quiet month."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from extproc.ledger.database import reason
+
+    try:
+        there = database.exists()
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(f"the ledger {database.name} cannot be read: {reason(error)}") from error
+    if not there:
+        raise LedgerUnavailable(f"there is no ledger at {database.place}: no gateway has recorded anything there")
 
 
 def _settings(config: Path | None, url: str | None) -> Ledger:

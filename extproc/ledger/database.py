@@ -41,6 +41,11 @@ class Database:
         """For messages, without the password."""
         return self._url.render_as_string(hide_password=True)
 
+    @property
+    def place(self) -> str:
+        """The same, but of a file its whole path, whichever directory it was written for."""
+        return str(Path(self._url.database).resolve()) if self.embedded and self._url.database else self.name
+
     def prepare(self, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
         """Make the tables, or bring them up to date. Raises LedgerTooNew."""
         if self.embedded and self._url.database:

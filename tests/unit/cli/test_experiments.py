@@ -139,9 +139,9 @@ def test_nothing_recorded_is_no_failure(config: Path, arguments: list[str], said
     assert json.loads(run(*arguments, "--config", config, "--json")) == {"experiments": []}
 
 
-def test_a_ledger_that_was_never_written_has_nothing(tmp_path: Path) -> None:
+def test_a_ledger_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
     """And asking makes no file."""
-    assert "nothing is recorded of any experiment" in run("--ledger", f"sqlite:///{tmp_path}/none.db")
+    assert f"there is no ledger at {tmp_path}/none.db" in run("--ledger", f"sqlite:///{tmp_path}/none.db", code=1)
     assert not list(tmp_path.iterdir())
 
 

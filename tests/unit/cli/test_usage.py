@@ -113,6 +113,22 @@ def test_what_cannot_be_answered_is_explained(arguments: list[str], code: int, s
     assert said in run(*arguments, code=code)
 
 
+@pytest.mark.parametrize("command", [["usage"], ["usage", "--json"], ["usage", "reconcile", "no.csv"]])
+def test_a_ledger_that_is_not_there_is_no_empty_one(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does asking make one."""
+    monkeypatch.chdir(tmp_path)
+    Path("kortex.yaml").write_text("ledger: {url: 'sqlite:///usage.db'}")
+    for options in (["--ledger", "sqlite:///usage.db"], ["--config", "kortex.yaml"]):
+        done = CliRunner().invoke(app, [*command, *options])
+        assert done.exit_code == 1
+        assert done.output == (
+            f"kortex: there is no ledger at {tmp_path}/usage.db: no gateway has recorded anything there\n"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["kortex.yaml"]
+
+
 def test_an_invoice_that_agrees_is_said_to(ledger: str, tmp_path: Path) -> None:
     """Another provider's costs are not compared with it."""
     invoice = tmp_path / "costs.csv"
