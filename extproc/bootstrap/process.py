@@ -23,6 +23,7 @@ _PROCESS_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
 _KEPT_LINES: Final = 40
 _POLL_SECONDS: Final = 0.02
 _OK: Final = 200
+_STOPPED: Final = "caught ENVOY_SIGTERM"
 _TELLING: Final = re.compile(r"\]\[(?:critical|error|warning)\]\[")
 _LOG_LINE: Final = re.compile(r"^\[[^\]]*\]\[\d+\]\[(?P<level>\w+)\]\[[^\]]*\] (?:\[[^\]]*\] )?(?P<text>.*)$")
 
@@ -70,6 +71,7 @@ class EnvoyProcess:
         self._binary = binary
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._stopping = False
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         transport = httpx.AsyncHTTPTransport(uds=str(admin_socket))
         self._admin = httpx.AsyncClient(transport=transport, base_url="http://envoy-admin", timeout=5.0)
@@ -209,6 +211,7 @@ class EnvoyProcess:
     async def stop(self, within: float) -> None:
         """End it, kindly first."""
         if self._process is not None and self._process.returncode is None:
+            self._stopping = True
             self._process.send_signal(signal.SIGTERM)
             try:
                 await asyncio.wait_for(self._process.wait(), within)
@@ -241,7 +244,11 @@ class EnvoyProcess:
             text = line.decode("utf-8", "replace").rstrip()
             self._lines.append(text)
             found = _LOG_LINE.match(text)
-            _LOG.log(_level(found["level"] if found else ""), "envoy: %s", found["text"] if found else text)
+            said = found["text"] if found else text
+            # Envoy warns of every signal; of the one that it was sent here there is nothing to warn of.
+            expected = self._stopping and said == _STOPPED
+            level = logging.INFO if expected else _level(found["level"] if found else "")
+            _LOG.log(level, "envoy: %s", said)
 
 
 def _level(name: str) -> int:

@@ -36,6 +36,11 @@ def ask(kortex: KortexProcess, **fields: Any) -> httpx.Response:
     return httpx.post(f"{kortex.base_url}/chat/completions", json=HELLO | fields, timeout=20, trust_env=False)
 
 
+def said_at(kortex: KortexProcess, words: str) -> list[str]:
+    """At which levels a line with these words was logged."""
+    return [line.split()[2] for line in kortex.stderr.splitlines() if words in line]
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended."""
     try:
@@ -232,6 +237,7 @@ def test_running_stream_is_finished_when_asked_to_end(slow: FakeProvider) -> Non
         assert kortex.wait() == 0
         assert all(is_gone(pid) for pid in processes)
         assert "Traceback" not in kortex.stderr
+        assert said_at(kortex, "envoy: caught ENVOY_SIGTERM") == ["INFO"]
 
 
 def test_running_stream_is_cut_when_the_grace_period_is_over(slow: FakeProvider) -> None:
@@ -289,6 +295,14 @@ def test_gateway_ends_when_envoy_dies() -> None:
         assert kortex.wait() == 1
         assert "Envoy ended by itself with code -9" in kortex.stderr
         assert is_gone(worker)
+
+
+def test_a_signal_to_envoy_that_is_not_the_gateways_own_is_warned_of() -> None:
+    """Somebody should learn what ended it."""
+    with KortexProcess() as kortex:
+        os.kill(kortex.envoy_pid, signal.SIGTERM)
+        assert kortex.wait() == 1
+        assert said_at(kortex, "envoy: caught ENVOY_SIGTERM") == ["WARNING"]
 
 
 def test_nothing_is_left_when_the_command_itself_is_killed() -> None:
