@@ -26,7 +26,8 @@ from extproc.providers.registry import SETTINGS
 _LOG: Final = logging.getLogger(__name__)
 _LOOK_EVERY_MS: Final = 500
 _DEBOUNCE_MS: Final = 50
-_STEP_MS: Final = 20
+_STEP_MS: Final = 100
+"""How often watchfiles looks whether there are events, also where nothing happens; after the second look it tells."""
 _SETTLE_SECONDS: Final = 0.05
 _SETTLE_ROUNDS: Final = 20
 _LARGEST_SECRET: Final = 64 << 10
