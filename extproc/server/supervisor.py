@@ -180,8 +180,8 @@ class Supervisor:
         try:
             await self._tell_all(Serve(number=snapshot.number))
         except WorkerError as error:
-            # It knows the config, so nothing is wrong with that, and no request of the others fails at it. A next life
-            # begins with what serves; one that only was late goes on with what it had until the next reload.
+            # It knows the config, so nothing is wrong with that, and no request of the others fails at it. One that was
+            # only late takes it up when it comes to it; one that does not is ended, and its next life begins with it.
             _LOG.error("config %d serves, but not everywhere: %s", snapshot.number, error)
         self.board.configure(snapshot)
         retained = self._serving.retained

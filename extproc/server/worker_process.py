@@ -9,10 +9,10 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import multiprocess
 
@@ -23,12 +23,17 @@ _LOG: Final = logging.getLogger(__name__)
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 10.0
 _HEALTHY_AFTER: Final = 30.0
+_Done = TypeVar("_Done")
 _SILENT_FOR: Final = 20.0
 """Seconds. A worker that is at work says so every second, once it has begun to live."""
 
 
 class WorkerError(Exception):
     """A worker did not start, or did not take a config; the message says which and why."""
+
+
+class WorkerSilent(WorkerError):
+    """It says nothing. It may still take what it was given, later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class WorkerProcess:
         self._keeper: asyncio.Task[None] | None = None
         self._ending = False
         self._talking = asyncio.Lock()
+        self._owed: int | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self.serving = False
         self.restarts = 0
 
@@ -69,17 +76,24 @@ class WorkerProcess:
         self._keeper = asyncio.create_task(self._keep())
 
     async def tell(self, message: Configure | Serve) -> None:
-        """Raises WorkerError when it refuses. A worker between two lives will be told before it serves."""
+        """Raises WorkerError when it refuses or is late. A worker between two lives will be told before it serves."""
         async with self._talking:
-            if self.serving:
+            if not self.serving:
+                return
+            try:
                 with contextlib.suppress(ConnectionError):
                     await self._tell(message)
+            except WorkerSilent:
+                if self._waiting is None or self._waiting.done():
+                    self._waiting = asyncio.create_task(self._wait_longer())
+                raise
 
     async def stop(self, grace: float) -> None:
         """Let it finish what it has, then end it."""
         self._ending = True
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for task in (self._keeper, self._waiting):
+            if task is not None:
+                task.cancel()
         if self._process is None or self._process.returncode is not None:
             return
         if self.serving and self._channel is not None:
@@ -150,19 +164,50 @@ class WorkerProcess:
         channel = self._channel
         if channel is None:
             return
-        await channel.send(message)
-        reply: Message | None = Working(number=message.number)
-        while isinstance(reply, Working):
-            try:
-                reply = await asyncio.wait_for(channel.receive(), _SILENT_FOR)
-            except TimeoutError:
-                problem = f"the worker at {self._address} was given config {message.number}, and says nothing"
-                raise WorkerError(problem) from None
+        self._owed = message.number
+        # A large config waits until it is read.
+        await self._in_time(channel.send(message), message.number)
+        await self._answer(channel, message.number)
+
+    async def _in_time(self, doing: Coroutine[Any, Any, _Done], number: int) -> _Done:
+        try:
+            return await asyncio.wait_for(doing, _SILENT_FOR)
+        except TimeoutError:
+            problem = f"the worker at {self._address} was given config {number}, and says nothing"
+            raise WorkerSilent(problem) from None
+
+    async def _answer(self, channel: Channel, number: int) -> None:
+        """Until it comes; that of an earlier message, which was late, is passed over."""
+        reply: Message | None = Working(number=number)
+        while not (reply is None or (isinstance(reply, Configured) and reply.number == number)):
+            reply = await self._in_time(channel.receive(), number)
+        self._owed = None
         if reply is None:
-            problem = f"the worker at {self._address} ended while it was given config {message.number}"
+            problem = f"the worker at {self._address} ended while it was given config {number}"
             raise WorkerError(problem)
-        if isinstance(reply, Configured) and reply.problem is not None:
+        if reply.problem is not None:
             raise WorkerError(reply.problem)
+
+    async def _wait_longer(self) -> None:
+        """It may only have been slow. One that still says nothing moves no request either, and another takes its place.
+
+        Until that is known it is told nothing more.
+        """
+        async with self._talking:
+            number, channel, process = self._owed, self._channel, self._process
+            if number is None or channel is None or process is None or not self.serving:
+                return  # it has answered what it was told since, or has ended
+            try:
+                await self._answer(channel, number)
+            except WorkerSilent as error:
+                _LOG.error("%s; ending it", error)
+                self.serving = False
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            except WorkerError as error:
+                _LOG.error("late answer: %s", error)
+            else:
+                _LOG.warning("the worker at %s has taken config %d, late", self._address, number)
 
     async def _keep(self) -> None:
         """Start it again whenever it ends. The wait doubles while lives are short: a crash loop costs little."""
@@ -184,6 +229,7 @@ class WorkerProcess:
 
     def _bury(self) -> None:
         self.serving = False
+        self._owed = None
         if self._hearing is not None:
             self._hearing.cancel()
         for channel in (self._channel, self._board_channel):

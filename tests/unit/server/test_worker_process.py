@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from extproc.config.load import load
 from extproc.providers.registry import SETTINGS
 from extproc.server import worker_process
 from extproc.server.board_keeper import BoardKeeper
-from extproc.server.control import Configure
+from extproc.server.control import Configure, Serve
 from extproc.server.worker_process import Told, WorkerError, WorkerProcess
 
 CONFIG = b"""
@@ -24,8 +25,8 @@ WORKER = """#!%s -IS
 import json, socket, sys, time
 line = socket.socket(fileno=int(sys.argv[sys.argv.index("--control-fd") + 1])).makefile("rw")
 for asked in map(json.loads, line):
-    def say(kind):
-        print(json.dumps({"kind": kind, "number": asked["number"]}), file=line, flush=True)
+    def say(kind, **other):
+        print(json.dumps({"kind": kind, "number": asked["number"]} | other), file=line, flush=True)
     %s
 """
 AT_WORK = """for _ in range(8):
@@ -34,6 +35,18 @@ AT_WORK = """for _ in range(8):
     say("Configured")
 """
 SILENT = """time.sleep(60)
+"""
+LATE = """if asked["number"] == 2:
+        time.sleep(3)
+    if asked["number"] == 3:
+        say("Configured", number=2)
+        say("Configured", problem="three is refused")
+    else:
+        say("Configured")
+"""
+STUCK = """if asked["number"] == 2:
+        time.sleep(60)
+    say("Configured")
 """
 
 Start = Callable[[str], WorkerProcess]
@@ -56,6 +69,12 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     return worker
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """A log and a counter tell no event."""
+    while not condition():  # noqa: ASYNC110 - as the docstring says
+        await asyncio.sleep(0.05)
+
+
 async def test_a_worker_may_take_as_long_as_it_is_at_work(worker: Start) -> None:
     """A large config takes many times what a small one does, and more where several workers load it at once."""
     process = worker(AT_WORK)
@@ -72,5 +91,51 @@ async def test_a_worker_that_says_nothing_is_given_up(worker: Start) -> None:
     try:
         with pytest.raises(WorkerError, match="given config 1, and says nothing"):
             await process.start()
+    finally:
+        await process.stop(0)
+
+
+async def test_a_late_answer_is_not_that_of_the_next_message(worker: Start) -> None:
+    """The next config would count as known where it is not, and as good where it is refused."""
+    process = worker(LATE)
+    try:
+        await process.start()
+        with pytest.raises(WorkerError, match="given config 2, and says nothing"):
+            await process.tell(Serve(number=2))
+        with pytest.raises(WorkerError, match="three is refused"):
+            await process.tell(Configure(number=3, text=""))
+        assert process.restarts == 0
+        assert process.serving
+    finally:
+        await process.stop(0)
+
+
+async def test_a_late_answer_is_waited_for_in_the_background(worker: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads that it was late also reads that all is well again."""
+    process = worker(LATE)
+    try:
+        await process.start()
+        with pytest.raises(WorkerError, match="given config 2, and says nothing"):
+            await process.tell(Serve(number=2))
+        await until(lambda: "worker at unix:nowhere has taken config 2, late" in caplog.text)
+        assert process.restarts == 0
+    finally:
+        await process.stop(0)
+
+
+@pytest.mark.parametrize("size", [pytest.param(0, id="small"), pytest.param(8 << 20, id="not even read")])
+async def test_a_worker_that_falls_silent_for_good_begins_another_life(
+    worker: Start, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would go on with an old config for ever, if it went on at all."""
+    process = worker(STUCK)
+    try:
+        await process.start()
+        first = process.pid
+        with pytest.raises(WorkerError, match="given config 2, and says nothing"):
+            await process.tell(Configure(number=2, text=size * "x"))
+        await until(lambda: process.restarts > 0 and process.serving)
+        assert process.pid != first
+        assert "was given config 2, and says nothing; ending it" in caplog.text
     finally:
         await process.stop(0)
