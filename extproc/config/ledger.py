@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from extproc.config.scalars import Model, SecretRef, Size
+from extproc.config.scalars import Model, SecretRef, Size, refuse_password
 
 _DAYS: Final = re.compile(r"([0-9]{1,5})d")
 _SQLITE: Final = "sqlite:///"
@@ -51,9 +51,7 @@ def _check_database(url: str) -> str:
     if not valid or parts is None:
         msg = "write sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE"
         raise ValueError(msg)
-    if parts.password is not None or "password" in dict(parse_qsl(parts.query)):
-        msg = "a password is never written here: use password: {env: NAME} or {file: PATH} beside the url"
-        raise ValueError(msg)
+    refuse_password(found=parts.password is not None or "password" in dict(parse_qsl(parts.query)))
     return url
 
 

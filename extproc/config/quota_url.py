@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 
+from extproc.config.scalars import refuse_password
+
 _SQLITE: Final = "sqlite:///"
 _SOCKET: Final = "unix"
 _SERVERS: Final = ("redis", "rediss")
@@ -37,9 +39,7 @@ def _check_store(url: str) -> str:
         raise ValueError(_SHAPES) from None
     if not valid:
         raise ValueError(_SHAPES)
-    if has_password:
-        msg = "a password is never written here: use password: {env: NAME} or {file: PATH} beside the url"
-        raise ValueError(msg)
+    refuse_password(found=has_password)
     _check_query(parts.scheme, query)
     return url
 

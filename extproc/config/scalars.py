@@ -34,6 +34,13 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True)
 
 
+def refuse_password(*, found: bool) -> None:
+    """What is said of a URL that has one, and that is never repeated. Raises ValueError."""
+    if found:
+        msg = "a password is never written here: use password: {env: NAME} or {file: PATH} beside the url"
+        raise ValueError(msg)
+
+
 def parse_duration(value: object) -> object:
     """``10s``, ``250ms``, ``1.5m``, ``1h`` → whole milliseconds. Raises ValueError for anything else."""
     if not isinstance(value, str):
