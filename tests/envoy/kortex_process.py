@@ -207,8 +207,9 @@ class KortexProcess:
                     *file,
                     *self._arguments,
                 ],
-                cwd=ROOT,
-                env={**os.environ, **addresses, **self._environment},
+                # What it keeps where it runs, such as the counters of limits and budgets, is this gateway's alone.
+                cwd=self._directory,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **addresses, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from extproc.admission.keyring import hash_secret, spell_hash
-from tests.envoy.kortex_process import KortexProcess
+from tests.envoy.kortex_process import ROOT, KortexProcess
 from tests.fakes import FakeProvider, SlowEvents
 
 HELLO = {"model": "kortex-demo", "messages": [{"role": "user", "content": "Hello"}]}
@@ -100,6 +100,15 @@ def test_gateway_answers_when_nothing_is_configured() -> None:
         kortex.terminate()
         assert kortex.wait() == 0
         assert not directory.exists()
+
+
+def test_counters_are_kept_in_the_directory_where_the_gateway_runs(slow: FakeProvider) -> None:
+    """Each run of the tests has its own, and leaves none among the sources."""
+    budget = {"name": "day", "match": {"route": "all"}, "tokens": 1_000_000, "window": "day"}
+    with KortexProcess(config(slow) | {"budgets": [budget]}) as kortex:
+        assert kortex.ready()
+        assert (kortex.config_path.parent / "kortex-quota.db").is_file()
+    assert not (ROOT / "kortex-quota.db").exists()
 
 
 def test_gateway_finds_its_providers_in_the_environment() -> None:
