@@ -51,21 +51,20 @@ class AttemptStream:
         self._grown: list[Reservation] = []
         self._last_event = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._expiry: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         """Until Envoy ends the stream, or has been told all that it waits for."""
         try:
             while not self._over:
-                message = await next_message(self._context)
+                # Before the answer begins, nothing can expire: see _wake.
+                silent = self._reply is None or not self._reply.has_headers
+                message = await next_message(self._context, silent=silent)
                 if message is None:
                     return
-                if self._expiry is not None:
-                    await self._expiry
                 replies = self._replies(message)
                 self._settle()
                 for reply in replies:
-                    await self._context.write(reply)
+                    self._context.write(reply)
                 await self._stay_in_budget()
         finally:
             self._close()
@@ -85,17 +84,13 @@ class AttemptStream:
             reply.grant(lacking)
             return
         for message in self._write(reply.refuse(time.time())):
-            await self._context.write(message)
+            self._context.write(message)
 
     def _close(self) -> None:
         for reservation in self._grown:
             self._gate.give_back(reservation)
         if self._timer is not None:
             self._timer.cancel()
-        if self._expiry is not None:
-            # Its words may come too late for Envoy, and then there is nobody left to tell.
-            self._expiry.add_done_callback(_note)
-            self._expiry.cancel()
         if self._attempt is None:
             return
         if self._outcome is None:
@@ -246,24 +241,18 @@ class AttemptStream:
             return
         deadline = attempt.assignment.deadline_ms
         if deadline is not None and now * 1_000 >= deadline and reply.has_headers:
-            self._expiry = asyncio.create_task(self._expire(reply, Reason.DEADLINE))
+            self._expire(reply, Reason.DEADLINE)
         elif reply.streaming and now - self._last_event >= attempt.assignment.idle_ms / 1_000:
-            self._expiry = asyncio.create_task(self._expire(reply, Reason.IDLE))
+            self._expire(reply, Reason.IDLE)
         else:
             wait = max(self._sleep(attempt, now), 0.01)
             self._timer = asyncio.get_running_loop().call_later(wait, self._wake, attempt)
 
-    async def _expire(self, reply: Reply, reason: Reason) -> None:
+    def _expire(self, reply: Reply, reason: Reason) -> None:
         expired = self._write(reply.expire(reason, time.time()))
         self._settle()
         for message in expired:
-            await self._context.write(message)
+            self._context.write(message)
 
     def _log_bug(self) -> None:
         _LOG.exception("attempt failed", extra={"request_id": self._headers.get(REQUEST_ID)})
-
-
-def _note(task: asyncio.Task[None]) -> None:
-    """Look at how a task ended, so that asyncio does not complain that nobody did."""
-    if not task.cancelled():
-        task.exception()

@@ -23,7 +23,6 @@ from extproc.pb.ext_proc_pb2 import (
     HeaderValueOption,
     HttpHeaders,
     ProcessingMode,
-    ProcessingRequest,
     ProcessingResponse,
 )
 from extproc.pb.priority_group_pb2 import PriorityGroupsOverride
@@ -77,11 +76,6 @@ _WITH_BODY.request_body_mode = ProcessingMode.BUFFERED
 ASK_FOR_BODY: Final = _serialized(ProcessingResponse(request_headers={}, mode_override=_WITH_BODY))
 CONTINUE_RESPONSE_HEADERS: Final = _serialized(ProcessingResponse(response_headers={}))
 CONTINUE_TRAILERS: Final = _serialized(ProcessingResponse(response_trailers={}))
-
-
-def parse_request(data: bytes) -> ProcessingRequest:
-    """The deserializer that gRPC calls for every message."""
-    return ProcessingRequest.FromString(data)
 
 
 def read_headers(message: HttpHeaders) -> Headers:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, TypeAlias
-
-import grpc
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Protocol
 
 from extproc.admission.settlement import Reservation
 from extproc.exchange.attempt import Attempt
@@ -20,13 +18,24 @@ from extproc.routing.decision import Decision
 from extproc.routing.health import BackendStates
 from extproc.routing.target import Target
 
-Context: TypeAlias = "grpc.aio.ServicerContext[ProcessingRequest, bytes]"
+
+class Context(Protocol):
+    """The call that a stream is."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """What Envoy sent with it."""
+
+    def read(self, *, silent: bool = False) -> Awaitable[bytes | None]:
+        """The next message; None when Envoy has ended the stream. ``silent``: nothing is written meanwhile."""
+
+    def write(self, message: bytes) -> None:
+        """Send it, at the latest at the next ``await``."""
 
 
-async def next_message(context: Context) -> ProcessingRequest | None:
-    """Envoy's next message; None when it has ended the stream."""
-    message: object = await context.read()
-    return message if isinstance(message, ProcessingRequest) else None
+async def next_message(context: Context, *, silent: bool) -> ProcessingRequest | None:
+    """Envoy's next message; None when it has ended the stream. ``silent``: nothing is written meanwhile."""
+    message = await context.read(silent=silent)
+    return None if message is None else ProcessingRequest.FromString(message)
 
 
 class Recorder(Protocol):

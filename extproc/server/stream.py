@@ -46,9 +46,9 @@ class ExternalProcessor:
         self._board = board
         self.open_streams = 0
 
-    async def process(self, _requests: object, context: Context) -> None:
+    async def process(self, context: Context) -> None:
         """Serve one stream until Envoy ends it."""
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         self.open_streams += 1
         try:
             if metadata.get(STAGE) == ATTEMPT:
@@ -92,7 +92,7 @@ class _ArrivalStream:
 
     async def _serve(self) -> None:
         while True:
-            message = await next_message(self._context)
+            message = await next_message(self._context, silent=True)
             if message is None:
                 return
             try:
@@ -102,7 +102,7 @@ class _ArrivalStream:
             except Exception:
                 _LOG.exception("arrival failed", extra={"request_id": self._headers.get(REQUEST_ID)})
                 reply, done = self._refused(broken()), True
-            await self._context.write(reply)
+            self._context.write(reply)
             if done:
                 return
 

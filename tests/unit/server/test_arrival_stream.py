@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-import grpc
 import pytest
 
 from extproc.admission.settlement import NOTHING_HELD, Reservation
@@ -23,7 +22,6 @@ from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.quota.gate import Admission
 from extproc.routing.decision import Decision
 from extproc.routing.health import UNKNOWN, BackendState, Circuit
-from extproc.server.seams import Context
 from extproc.server.stream import ExternalProcessor
 
 CONFIG = b"""
@@ -176,10 +174,10 @@ class Envoy:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return (("x-kortex-stage", "arrival"),)
 
-    async def read(self) -> Any:
-        return self._messages.pop(0) if self._messages else grpc.aio.EOF
+    async def read(self, *, silent: bool = False) -> bytes | None:
+        return self._messages.pop(0).SerializeToString() if self._messages else None
 
-    async def write(self, message: bytes) -> None:
+    def write(self, message: bytes) -> None:
         self.received.append(ProcessingResponse.FromString(message))
 
 
@@ -195,7 +193,7 @@ async def test_a_budget_that_runs_low_refuses_no_call_that_its_own_model_can_ser
     """The client did not ask for the cheaper model, and has no part in what that cannot do."""
     envoy = Envoy()
     processor = ExternalProcessor(Current(), cast("Any", Recorder()), Board(), Gate(alias))
-    await processor.process(None, cast("Context", envoy))
+    await processor.process(envoy)
     assert planned_by(envoy).plan == ("dear",)
 
 
@@ -212,7 +210,7 @@ async def test_one_of_two_requests_that_wait_together_is_the_probe() -> None:
     processor = ExternalProcessor(Current(), cast("Any", Recorder()), board, gate)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         for envoy in envoys:
-            group.create_task(processor.process(None, cast("Context", envoy)))
+            group.create_task(processor.process(envoy))
         for _ in envoys:
             await gate.asked.acquire()
         gate.opened.set()
@@ -225,7 +223,7 @@ async def test_a_probe_is_given_back_when_its_request_is_refused() -> None:
     """Nobody will be asked."""
     board, gate = HalfOpenBoard(), SlowGate(error=QuotaUnavailable("not now"))
     gate.opened.set()
-    await ExternalProcessor(Current(), cast("Any", Noting()), board, gate).process(None, cast("Context", Envoy("pair")))
+    await ExternalProcessor(Current(), cast("Any", Noting()), board, gate).process(Envoy("pair"))
     assert board.heard == ["taken", "dear dropped"]
 
 
@@ -233,7 +231,7 @@ async def test_a_probe_is_given_back_when_its_client_leaves() -> None:
     """While it waited."""
     board, gate = HalfOpenBoard(), SlowGate()
     processor = ExternalProcessor(Current(), cast("Any", Recorder()), board, gate)
-    task = asyncio.create_task(processor.process(None, cast("Context", Envoy("pair"))))
+    task = asyncio.create_task(processor.process(Envoy("pair")))
     await gate.asked.acquire()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -254,7 +252,7 @@ async def test_a_probe_is_the_cheaper_call_s_where_that_goes_there_too(
     """A budget that runs low decides a second time."""
     board, gate, envoy = HalfOpenBoard(), SlowGate(alias=alias), Envoy("pair")
     gate.opened.set()
-    await ExternalProcessor(Current(), cast("Any", Recorder()), board, gate).process(None, cast("Context", envoy))
+    await ExternalProcessor(Current(), cast("Any", Recorder()), board, gate).process(envoy)
     assert planned_by(envoy).plan == (alias,)
     assert planned_by(envoy).probe is probe
     assert board.heard == heard
@@ -264,7 +262,7 @@ async def test_a_bug_is_told_counted_and_logged_once(caplog: pytest.LogCaptureFi
     """As a refusal that is the gateway's own fault; the traceback is in the log alone."""
     envoy, recorder = Envoy(), Noting()
     processor = ExternalProcessor(Current(), cast("Any", recorder), BrokenBoard(), OpenGate("little"))
-    await processor.process(None, cast("Context", envoy))
+    await processor.process(envoy)
     reply = envoy.received[-1].immediate_response
     assert reply.status.code == 500
     assert b"internal_error" in reply.body

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
-import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -71,10 +70,10 @@ class Envoy:
         self._messages = deque(messages)
         self.received: list[ProcessingResponse] = []
 
-    async def read(self) -> Any:
-        return self._messages.popleft() if self._messages else grpc.aio.EOF
+    async def read(self, *, silent: bool = False) -> bytes | None:
+        return self._messages.popleft().SerializeToString() if self._messages else None
 
-    async def write(self, message: bytes) -> None:
+    def write(self, message: bytes) -> None:
         self.received.append(ProcessingResponse.FromString(message))
 
 
@@ -155,7 +154,7 @@ async def test_stream_ends_when_envoy_has_been_told_all(snapshot: Snapshot, repl
     """What comes after the reply's end is nobody's: one wait less for each request."""
     recorder, envoy = Recorder(), Envoy(*SO_FAR[:2], *reply, REPLY_PART)
     await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0], NO_GATE).serve()
-    assert await envoy.read() == REPLY_PART
+    assert await envoy.read() == REPLY_PART.SerializeToString()
     assert len(recorder.outcomes) == 1
 
 

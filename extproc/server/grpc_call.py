@@ -1,0 +1,300 @@
+"""One gRPC call as its handler sees it: messages, as bytes, that it reads and writes.
+
+What is received is all that the event loop is woken for. What is written goes out at the handler's next pause, in as
+few batches as the core takes: it takes one message a batch, and one batch at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+
+import grpc
+
+from extproc.server import grpc_core as core
+
+_LOG: Final = logging.getLogger(__name__)
+_MOST_UNSENT: Final = 16
+"""Messages that may wait for a peer that takes none, before no more of its own are received either."""
+
+Handler: TypeAlias = "Callable[[ServedCall], Awaitable[None]]"
+
+
+class Aborted(Exception):
+    """Raised by a handler: the call ends with this status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+
+
+class Calls:
+    """Those of one server whose status has not been sent."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.closed = False
+        """The core ends the process of whoever begins anything with it now."""
+        self._under_way: set[ServedCall] = set()
+        self._ended: asyncio.Future[None] | None = None
+
+    def watch(self) -> None:
+        """See to it that those end which do not read, and whose peer is gone."""
+        for call in self._under_way:
+            call.watch()
+
+    async def end(self) -> None:
+        """Cancel them all, and wait until there are none."""
+        for call in self._under_way:
+            call.cancelled()
+        if self._under_way:
+            self._ended = self.loop.create_future()
+            await self._ended
+        self.closed = True
+
+    def begun(self, call: ServedCall) -> None:
+        """There is one more."""
+        self._under_way.add(call)
+
+    def ended(self, call: ServedCall) -> None:
+        """There is one less."""
+        self._under_way.discard(call)
+        if self._ended is not None and not self._under_way:
+            self._ended.set_result(None)
+
+
+class ServedCall:
+    """A call, from its beginning to its status. It runs on the event loop's thread."""
+
+    __slots__ = (
+        *("_begun", "_call", "_calls", "_flush_due", "_handler", "_loop", "_metadata", "_over", "_receiving"),
+        *("_status", "_task", "_unread", "_unsent", "_waiter", "_watched", "more", "sending"),
+    )
+
+    def __init__(self, event: core.Event, handler: Handler, calls: Calls) -> None:
+        self._call = event.call
+        self._metadata = event.invocation_metadata
+        self._handler = handler
+        self._calls = calls
+        self._loop = calls.loop
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[bytes | None] | None = None
+        self._unread: bytes | None = None
+        self._unsent: deque[bytes] = deque()
+        self._status: tuple[int, bytes] | None = None
+        self._begun = self._over = self._receiving = self._flush_due = self._watched = False
+        self.sending = False
+        """Set here, and reset by the thread that polls."""
+        self.more = False
+        """Something waits until nothing is being sent."""
+        calls.begun(self)
+        self._receive()
+
+    # ---- for the handler
+
+    def invocation_metadata(self) -> core.Metadata:
+        """What the peer sent with the call."""
+        return self._metadata
+
+    def read(self, *, silent: bool = False) -> Awaitable[bytes | None]:
+        """The next message; None when the peer sends no more, or is gone.
+
+        ``silent``: before it is there, nothing will be written and the call will not end, so that one batch can be both
+        the last message going out and the wait for this one.
+        """
+        self._waiter = waiter = self._loop.create_future()
+        if self._unread is not None or self._over:
+            self._deliver()
+        elif silent and len(self._unsent) == 1 and not self.sending and not self._receiving:
+            self._ask()
+        elif len(self._unsent) <= _MOST_UNSENT:
+            self._receive()
+        if self._unsent:
+            self._send()
+        return waiter
+
+    def write(self, message: bytes) -> None:
+        """Send it as soon as the handler waits for anything. It is lost where the peer is gone."""
+        self._unsent.append(message)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    # ---- for what is told of events
+
+    def received(self, message: bytes | None) -> None:
+        """The peer's next message is there, or there are none any more. With the first of that, the handler begins."""
+        self._receiving = False
+        self._unread, self._over = message, message is None
+        if self._task is None and self._status is None:
+            self._task = self._loop.create_task(self._run())
+        elif self._waiter is not None:
+            self._deliver()
+
+    def sent(self) -> None:
+        """Nothing is being sent, and something has waited for that."""
+        self._send()
+        if self._waiter is not None and len(self._unsent) <= _MOST_UNSENT:
+            self._receive()
+
+    def asked(self, message: bytes | None) -> None:
+        """Both that the last message was sent, and ``received``."""
+        self.received(message)
+        if self.more:
+            self._send()
+
+    def watch(self) -> None:
+        """Have ``cancelled`` called: whoever does not read does not see that the peer is gone."""
+        if not self._receiving and not self._watched:
+            self._watched = True
+            self._start((core.ReceiveClose(core.NO_FLAGS),), _Closed(self))
+
+    def cancelled(self) -> None:
+        """The peer is gone, or the time for the call is up."""
+        if self._task is not None:
+            self._task.cancel()
+
+    # ---- inside
+
+    async def _run(self) -> None:
+        code, details = grpc.StatusCode.OK, ""
+        try:
+            await self._handler(self)
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+        except Aborted as error:
+            code, details = error.code, str(error)
+        except Exception:
+            _LOG.exception("a gRPC call failed")
+            code, details = grpc.StatusCode.INTERNAL, "This is a bug; the log has more."
+        self._status = code.value[0], details.encode()
+        self._task = None  # refers to this, which would be a cycle
+        self._send()
+
+    def _deliver(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(self._unread)
+            self._unread = None
+
+    def _receive(self) -> None:
+        if not self._receiving:
+            self._receiving = True
+            self._start((core.ReceiveMessage(core.NO_FLAGS),), _Received(self))
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._unsent:
+            self._send()
+
+    def _ask(self) -> None:
+        self.sending = self._receiving = True
+        self._start([*self._message(), core.ReceiveMessage(core.NO_FLAGS)], _Asked(self))
+
+    def _send(self) -> None:
+        """Start to send what there is, unless the last of that is still on its way."""
+        # Before the look at ``sending``: the other thread resets that, and looks at this one then.
+        self.more = True
+        if self.sending:
+            return
+        operations = self._message()
+        self.more = bool(self._unsent)
+        if self._status is None or self._unsent:
+            if operations:
+                self.sending = True
+                self._start(operations, _Sent(self))
+            return
+        operations.append(core.SendStatus(None, *self._status, core.NO_FLAGS))
+        if not self._begun:
+            operations.append(core.SendInitialMetadata(None, core.NO_FLAGS))
+        if not self._watched:
+            operations.append(core.ReceiveClose(core.NO_FLAGS))
+        self.sending = True  # and stays so: nothing can follow
+        self._calls.ended(self)
+        self._start(operations, ENDED)
+
+    def _message(self) -> list[core.Operation]:
+        """The next of them, and what must go before the first."""
+        if not self._unsent:
+            return []
+        message = self._unsent.popleft()
+        if self._begun:
+            return [core.SendMessage(message, core.BUFFER_HINT if self._unsent else core.NO_FLAGS)]
+        # No hint here: with it, the core would not send the metadata before there is another message.
+        self._begun = True
+        return [core.SendInitialMetadata(None, core.NO_FLAGS), core.SendMessage(message, core.NO_FLAGS)]
+
+    def _start(self, operations: Sequence[core.Operation], tag: core.Tag) -> None:
+        if self._calls.closed:
+            return
+        error = self._call.start_server_batch(operations, tag)
+        if error:
+            message = f"gRPC does not take these operations: error {error}"
+            raise RuntimeError(message)
+
+
+class _Told:
+    """Who is told of what happens to a call."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: ServedCall) -> None:
+        self._call = call
+
+
+class _Received(_Told):
+    __slots__ = ()
+
+    def completed(self, _event: core.Event) -> bool:
+        return True
+
+    def heard(self, event: core.Event) -> None:
+        self._call.received(event.batch_operations[0].message())
+
+
+class _Asked(_Told):
+    __slots__ = ()
+
+    def completed(self, _event: core.Event) -> bool:
+        self._call.sending = False
+        return True
+
+    def heard(self, event: core.Event) -> None:
+        self._call.asked(event.batch_operations[-1].message())
+
+
+class _Sent(_Told):
+    __slots__ = ()
+
+    def completed(self, _event: core.Event) -> bool:
+        self._call.sending = False
+        return self._call.more
+
+    def heard(self, _event: core.Event) -> None:
+        self._call.sent()
+
+
+class _Closed(_Told):
+    __slots__ = ()
+
+    def completed(self, event: core.Event) -> bool:
+        return bool(event.batch_operations[0].cancelled())
+
+    def heard(self, _event: core.Event) -> None:
+        self._call.cancelled()
+
+
+class _Ended:
+    """There is nothing to be done any more."""
+
+    def completed(self, _event: core.Event) -> bool:
+        return False
+
+    def heard(self, event: core.Event) -> None:
+        raise AssertionError(event)
+
+
+ENDED: Final = _Ended()
