@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.refusal import Refusal
 from extproc.exchange.trail import ANSWERED
@@ -14,6 +15,8 @@ from extproc.openai.call import OPERATION_PATHS
 
 ATTEMPT: Final = "attempt"
 REFUSAL: Final = "refusal"
+BEGUN: Final = "begun"
+"""An attempt that follows another. Nothing of it is kept; see ``extproc.ledger.unfollowed``."""
 
 _LONGEST_TEXT: Final = 256
 _MOST_TOKENS: Final = 1 << 53
@@ -61,6 +64,18 @@ def attempt_entry(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
         "first_token_ms": _rounded(outcome.first_event_ms),
         "duration_ms": _rounded(outcome.duration_ms),
         "request_ms": _rounded(outcome.request_ms),
+    }
+
+
+def begun_entry(attempt: Attempt) -> dict[str, Any] | None:
+    """An attempt that begins; None where it is the first, which follows nothing."""
+    if attempt.number == 1:
+        return None
+    return {
+        "kind": BEGUN,
+        "exchange": attempt.assignment.exchange,
+        "attempt": attempt.number,
+        "ended_ms": int(attempt.started * 1_000),
     }
 
 

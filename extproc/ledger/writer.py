@@ -18,8 +18,10 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from extproc.ledger.booking import book
 from extproc.ledger.database import Database, LedgerTooNew, reason
+from extproc.ledger.entry import BEGUN
 from extproc.ledger.retention import forget, oldest_kept_ms
 from extproc.ledger.segments import Piece, Segments
+from extproc.ledger.unfollowed import Unfollowed
 
 _LOG: Final = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 0.5
@@ -59,6 +61,7 @@ class Writer:
 
     def __init__(self, directory: Path, database: Database, kept: Kept, now: Callable[[], float] = time.time) -> None:
         self._segments = Segments(directory)
+        self._unfollowed = Unfollowed()
         self._database = database
         self._kept = kept
         self._now = now
@@ -103,8 +106,10 @@ class Writer:
         try:
             self._prepare()
             self.status = replace(self.status, waiting_bytes=self._segments.waiting_bytes())
+            read_ms = int(self._now() * 1_000)
             for path in self._segments.paths():
                 self._book_segment(path)
+            self._book_unfollowed(read_ms)
             self._forget()
         except (DBAPIError, LedgerTooNew, OSError) as error:
             self._fail(error)
@@ -125,13 +130,21 @@ class Writer:
         while True:
             piece = self._segments.read(path)
             self._note(piece)
-            if piece.entries:
-                self._book(piece.entries)
+            kept = [entry for entry in piece.entries if entry.get("kind") != BEGUN]
+            if kept:
+                self._book(kept)
+            self._unfollowed.note(path, piece.entries)
             self._segments.advance(piece)
             if not piece.entries and not piece.damaged:
                 break
-        if self._segments.remove_finished(path):
+        if not self._unfollowed.holds(path) and self._segments.remove_finished(path):
             self._add(damaged=1)
+
+    def _book_unfollowed(self, read_ms: int) -> None:
+        due = self._unfollowed.due(read_ms)
+        if due:
+            self._book(due)
+            self._unfollowed.forget(due)
 
     def _note(self, piece: Piece) -> None:
         if piece.entries:

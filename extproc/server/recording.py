@@ -15,7 +15,7 @@ from extproc.credentials.secrets import FilesRead, read_secret
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.outcome import Outcome
 from extproc.exchange.refusal import Refusal
-from extproc.ledger.entry import attempt_entry, refusal_entry
+from extproc.ledger.entry import attempt_entry, begun_entry, refusal_entry
 from extproc.ledger.spool import Spool
 from extproc.routing.decision import Decision
 from extproc.server.board_link import BoardLink
@@ -63,6 +63,9 @@ class Recording:
 
     def begun(self, attempt: Attempt) -> None:
         """See Recorder."""
+        entry = None if self._spool is None else begun_entry(attempt)
+        if self._spool is not None and entry is not None:
+            self._spool.write(entry)
         self._metrics.begun(attempt)
         self._board.begun(attempt)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -19,9 +20,12 @@ from sqlalchemy import func, select
 
 from extproc.ledger.database import Database
 from extproc.ledger.schema import ATTEMPTS, DAYS, EXCHANGES, HOURS
+from extproc.ledger.unfollowed import PATIENCE_MS
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider, Status
+from tests.fakes.faults import Chunking, SlowEvents
 from tests.fakes.postgres_server import PASSWORD, PostgresServer
+from tests.fakes.raw_client import RawClient
 
 ENVIRONMENT = {"LEDGER_PASSWORD": PASSWORD}
 SUMMED = ("requests", "attempts", "input_tokens")
@@ -73,6 +77,11 @@ def ask(kortex: KortexProcess, name: str, **fields: Any) -> httpx.Response:
     headers = {"x-request-id": name}
     url, body = f"{kortex.base_url}/chat/completions", {"model": "pair"} | CHAT | fields
     return httpx.post(url, json=body, headers=headers, timeout=30, trust_env=False)
+
+
+def talk(words: int) -> dict[str, Any]:
+    """An answer of so many words."""
+    return {"messages": [{"role": "user", "content": f"[words={words}]"}]}
 
 
 def rows(file: Path, table: str) -> list[dict[str, Any]]:
@@ -208,6 +217,34 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         return {"url": f"sqlite:///{tmp_path}/usage.db"}
     url = request.getfixturevalue("server").new_database()
     return {"url": url, "password": {"env": "LEDGER_PASSWORD"}, "spool": str(tmp_path / "spool")}
+
+
+def test_a_client_that_leaves_although_another_could_be_asked_has_made_a_request(
+    pair: tuple[FakeProvider, FakeProvider], tmp_path: Path
+) -> None:
+    """Nobody says that there is no other attempt; nor is one taken for missing that comes, however long it takes."""
+    a, b = pair
+    file = tmp_path / "usage.db"
+    with KortexProcess(config(a, b, {"url": f"sqlite:///{file}"}), workers=2) as kortex:
+        a.script, b.script = [Status(503), Chunking((200,), pause=0.05)], [SlowEvents(0.3)]
+        stream = threading.Thread(target=ask, args=(kortex, "slow"), kwargs={"stream": True} | talk(45))
+        stream.start()
+        b.wait_for(lambda fake: fake.active == 1)
+        with RawClient(urlsplit(kortex.origin).port or 0) as client:
+            client.post("/v1/chat/completions", {"model": "pair"} | talk(300), "x-request-id: left")
+            a.wait_for(lambda fake: any(request.bytes_sent >= 1_000 for request in fake.requests))
+        kortex.until(lambda: "left" in {row["request_id"] for row in rows(file, "exchanges")}, "it has ended")
+        assert len(b.requests) == 1
+        stream.join()
+        kortex.until(lambda: sum(row["requests"] for row in usage(kortex)) == 2, "both are counted")
+    found = {row["request_id"]: row for row in rows(file, "exchanges")}
+    left, slow = found["left"], found["slow"]
+    assert slow["duration_ms"] > PATIENCE_MS * 1.2
+    assert (slow["attempts"], slow["outcome"], slow["backend"]) == (2, "answered", "b")
+    assert (left["attempts"], left["status"], left["usage_source"], left["backend"]) == (1, None, "estimated", "a")
+    assert left["outcome"] != "answered"
+    assert left["output_tokens"] > 20
+    assert Decimal(left["cost"]) > 0
 
 
 def test_killed_workers_lose_no_answer(pair: tuple[FakeProvider, FakeProvider], ledger: dict[str, Any]) -> None:
