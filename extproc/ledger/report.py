@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from extproc.ledger.booking import month_after
 from extproc.ledger.columns import COUNTS, MONEY, TIMES
 from extproc.ledger.database import Database, reason
 from extproc.ledger.money import joined, spell
@@ -20,6 +21,7 @@ SUMS: Final = (*(name for name in COUNTS if name not in MONEY), "cost", "currenc
 """The columns of a report, after those it is by."""
 
 _HOUR_SECONDS: Final = 3_600
+_HOUR_MS: Final = 3_600_000
 _DAY_HOURS: Final = 24
 _UNPRICED: Final = ""
 
@@ -33,25 +35,46 @@ def report(database: Database, question: Question) -> list[dict[str, Any]]:
         if not database.exists():
             return []
         with database.reading() as connection:
-            rows = connection.execute(_statement(question)).all()
+            rows = connection.execute(_statement(question, connection)).all()
     except SQLAlchemyError as error:
         raise LedgerUnavailable(f"the ledger {database.name} cannot be read: {reason(error)}") from error
     return _folded(rows, question.by)
 
 
-def _statement(question: Question) -> Select[Any]:
+def _statement(question: Question, connection: Connection) -> Select[Any]:
     table = _table_for(question)
     hour = table.c.hour
+    asked: list[ColumnElement[bool]] = [table.c[name] == value for name, value in question.where.items()]
+    if question.since is not None:
+        asked.append(hour >= question.since)
+    if question.until is not None:
+        asked.append(hour < question.until)
     group: list[ColumnElement[Any]] = [table.c[name] for name in question.by if name not in TIMES]
     group.append(table.c.currency)
-    if any(name in TIMES for name in question.by):
-        group.append((hour if "hour" in question.by else hour - hour % _DAY_HOURS).label("time"))
-    statement = select(*group, *(func.sum(table.c[name]).label(name) for name in COUNTS)).group_by(*group)
-    if question.since is not None:
-        statement = statement.where(hour >= question.since)
-    if question.until is not None:
-        statement = statement.where(hour < question.until)
-    return statement.where(*(table.c[name] == value for name, value in question.where.items()))
+    if "hour" in question.by:
+        group.append(hour.label("time"))
+    elif "day" in question.by:
+        group.append((hour - hour % _DAY_HOURS).label("time"))
+    elif "month" in question.by:
+        first, last = connection.execute(select(func.min(hour), func.max(hour)).where(*asked)).one()
+        group.append(_month_of(hour, first or 0, last or 0).label("time"))
+    sums = (func.sum(table.c[name]).label(name) for name in COUNTS)
+    return select(*group, *sums).where(*asked).group_by(*group)
+
+
+def _month_of(hour: ColumnElement[int], first: int, last: int) -> ColumnElement[int]:
+    """The first hour of the month that an hour lies in. SQLite and PostgreSQL have no function in common for that."""
+    return case(*((hour < end, literal_column(str(begin))) for begin, end in _months(first, last)))
+
+
+def _months(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Where each of the months begins and ends that hours from the first to the last lie in."""
+    begin = first
+    while begin <= last:
+        day = datetime.fromtimestamp(begin * _HOUR_SECONDS, UTC)
+        end = month_after(day.year, day.month) // _HOUR_MS
+        yield begin, end
+        begin = end
 
 
 def _table_for(question: Question) -> Table:
@@ -62,7 +85,7 @@ def _table_for(question: Question) -> Table:
 
 
 def _folded(rows: Iterable[Sequence[Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
-    """To the database the days of a month are rows still; here they become one, and hours get their names.
+    """Hours get their names, and those that a day or a month has several of become one.
 
     There may be a hundred thousand of them: they are taken by place, which is as in ``_statement``.
     """
@@ -76,8 +99,9 @@ def _folded(rows: Iterable[Sequence[Any]], by: tuple[str, ...]) -> list[dict[str
         _add(folded.setdefault(identity, {}), row[currency_at], [int(count) for count in row[counts_at:]])
     for currencies in folded.values():
         _take_in_the_unpriced(currencies)
+    columns = (*by, *SUMS)
     return [
-        _row(by, identity, currency, dict(zip(COUNTS, folded[identity][currency], strict=True)))
+        dict(zip(columns, _values(identity, currency, folded[identity][currency]), strict=True))
         for identity in sorted(folded)
         for currency in sorted(folded[identity])
     ]
@@ -101,10 +125,8 @@ def _spelled(hour: int, spelling: str) -> str:
     return datetime.fromtimestamp(hour * _HOUR_SECONDS, UTC).strftime(spelling)
 
 
-def _row(by: tuple[str, ...], identity: tuple[str, ...], currency: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        **{name: value or None for name, value in zip(by, identity, strict=True)},
-        **{name: count for name, count in counts.items() if name not in MONEY},
-        "cost": spell(joined(counts["cost_nanos"], counts["cost_attos"])) if currency else None,
-        "currency": currency or None,
-    }
+def _values(identity: tuple[str, ...], currency: str, counts: Sequence[int]) -> tuple[Any, ...]:
+    """In the order of a report's columns; money is the last that is counted."""
+    *others, nanos, attos = counts
+    cost = spell(joined(nanos, attos)) if currency else None
+    return (*(value or None for value in identity), *others, cost, currency or None)

@@ -41,6 +41,12 @@ def _ms(moment: str) -> int:
         pytest.param("key", [("app", 2), ("ci", 2)], id="name"),
         pytest.param("month", [("2026-08", 1), ("2026-09", 3)], id="month"),
         pytest.param("day", [("2026-08-31", 1), ("2026-09-01", 2), ("2026-09-02", 1)], id="day"),
+        pytest.param("user,month", [(None, "2026-08", 1), (None, "2026-09", 3)], id="month-from-hours"),
+        pytest.param(
+            "month,day",
+            [("2026-08", "2026-08-31", 1), ("2026-09", "2026-09-01", 2), ("2026-09", "2026-09-02", 1)],
+            id="month-and-day",
+        ),
         pytest.param("key,month", [("app", "2026-09", 2), ("ci", "2026-08", 1), ("ci", "2026-09", 1)], id="two"),
         pytest.param("requested-model", [("gpt-4", 4)], id="dashes"),
         pytest.param("rule", [(None, 4)], id="unknown"),
