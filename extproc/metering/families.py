@@ -26,10 +26,12 @@ class ToolFormat(StrEnum):
 class Overhead:
     """Tokens that the prompt's format adds: to each message, each name, once to the prompt, and once for tools.
 
-    ``function`` is for each tool, and ``tools`` for all of them.
+    ``role`` is who speaks, one token in every vocabulary, or 0 where a provider counts the text alone. ``function`` is
+    for each tool, and ``tools`` for all of them.
     """
 
     message: int = 4
+    role: int = 1
     name: int = 1
     prompt: int = 3
     tool_format: ToolFormat = ToolFormat.JSON
@@ -55,9 +57,12 @@ _OPENAI: Final = Overhead(message=3, tool_format=ToolFormat.DECLARATIONS, functi
 _OPENAI_OLD: Final = Overhead(message=3, tool_format=ToolFormat.DECLARATIONS, function=10, tools=12)
 # The system prompt that tools bring along: https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 _CLAUDE: Final = Overhead(message=3, prompt=0, tools=346)
-_GEMINI: Final = Overhead(message=0, prompt=0)
+# What Gemini and Command charge for is the text: the recorded usage stands in tests/unit/metering/test_recorded.py.
+_TEXT_ALONE: Final = Overhead(message=0, role=0, prompt=0)
 # The chat templates that the open models are published with: the marks around a turn, and those that begin the answer.
 _LLAMA: Final = Overhead(message=4, prompt=5)
+# From 3.1 on it begins with when the model's knowledge ends and which day it is: 20 tokens.
+_LLAMA_DATED: Final = Overhead(message=4, prompt=25)
 _CHATML: Final = Overhead(message=4, prompt=3)
 _MISTRAL: Final = Overhead(message=1, prompt=1)
 _DEEPSEEK: Final = Overhead(message=1, prompt=2)
@@ -90,7 +95,7 @@ _FAMILIES: Final[tuple[tuple[re.Pattern[str], Family], ...]] = tuple(
         ),
         (r"claude", _near("o200k_base", _CLAUDE, 122)),
         # What Google's own SDK counts with: google.genai.local_tokenizer
-        (r"gemini", _own("gemma3", _GEMINI)),
+        (r"gemini", _own("gemma3", _TEXT_ALONE)),
         (r"gemma-?4", _own("gemma4", _CHATML)),
         (r"gemma-?3|medgemma", _own("gemma3", _CHATML)),
         (r"gemma", _own("gemma2", _CHATML)),
@@ -99,10 +104,11 @@ _FAMILIES: Final[tuple[tuple[re.Pattern[str], Family], ...]] = tuple(
         (r"deepseek", _own("deepseek_v3", _DEEPSEEK)),
         (r"gpt-oss|gpt-4o|gpt-4\.[15]|gpt-[5-9]|chatgpt|(^|[/.:])o[1-9]\b|codex|computer-use", _O200K),
         (r"gpt-4|gpt-3\.5|gpt-35|text-embedding-", _own("cl100k_base", _OPENAI_OLD)),
-        (r"voyage-3", _own("voyage3_base", _GEMINI)),
+        (r"voyage-3", _own("voyage3_base", _TEXT_ALONE)),
         (r"code-?llama", _own("codellama", _MISTRAL)),
         (r"llama-?2|tinyllama|vicuna|phi-?3", _own("llama2", _MISTRAL)),
         (r"llama-?4", _near("llama3", _LLAMA)),
+        (r"llama-?3[.-][1-3](?![0-9b])", _own("llama3", _LLAMA_DATED)),
         (r"llama", _LLAMA3),
         (r"mixtral-8x22b|codestral-22b", _own("mistral_v2", _MISTRAL)),
         (
@@ -116,7 +122,7 @@ _FAMILIES: Final[tuple[tuple[re.Pattern[str], Family], ...]] = tuple(
         (r"kimi|moonshot", _own("kimi_k2", _CHATML)),
         (r"phi-?4", _own("phi4", _CHATML)),
         (r"olmo-?2", _own("olmo2", _CHATML)),
-        (r"command|c4ai|cohere", _near("o200k_base", _CHATML, 105)),
+        (r"command|c4ai|cohere", _near("o200k_base", _TEXT_ALONE, 105)),
     )
 )
 

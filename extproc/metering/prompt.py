@@ -89,8 +89,7 @@ def _read_each(prompt: Prompt, given: object, read: Callable[[Prompt, Any], None
 def _read_message(prompt: Prompt, message: object, model: str, overhead: Overhead) -> None:
     if not isinstance(message, dict):
         return
-    # The role is one token in every vocabulary.
-    prompt.fixed += overhead.message + 1
+    prompt.fixed += overhead.message + overhead.role
     if message.get("name"):
         prompt.fixed += overhead.name
         prompt.add_text(message["name"])

@@ -19,8 +19,8 @@ def test_silence_is_billed_as_an_estimate(till: Till, model: str, *, stream: boo
     till.fakes[model].always = Silence()
     seen = till.chat(model, stream=stream, attempts=2)
     told = assert_all_agree(seen, model, source="estimated", answered=False)
-    # "hello" with what its message takes, by the vocabulary that needs the fewest.
-    assert told.tokens["input"] >= 3
+    # "hello there", where a provider charges for the text alone.
+    assert told.tokens["input"] >= 2
     assert told.tokens["output"] == 0
     assert_all_agree(seen, "openai" if model == "own" else "own")
 
