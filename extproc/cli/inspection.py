@@ -12,6 +12,7 @@ from extproc.bootstrap.placement import Placement
 from extproc.bootstrap.system_roots import find_system_roots
 from extproc.cli.console import count, tell_problems
 from extproc.cli.envoy_binary import validate
+from extproc.cli.uncounted import uncounted_currencies
 from extproc.cli.unpriced import unpriced_models
 from extproc.cli.without_secrets import compile_without_secrets
 from extproc.config.gateway import Config
@@ -44,7 +45,11 @@ def inspect(file: Path, envoy: Path | None) -> Findings:
         return Findings(problems=error.problems)
     return Findings(
         problems=_unreadable_secrets(text),
-        warnings=(*loaded.warnings, *unpriced_models(loaded.config, now=time.time())),
+        warnings=(
+            *loaded.warnings,
+            *unpriced_models(loaded.config, now=time.time()),
+            *uncounted_currencies(loaded.config, now=time.time()),
+        ),
         refusal=None if envoy is None else _refusal(loaded.config, envoy),
     )
 

@@ -183,6 +183,37 @@ def test_no_price_is_missed_when_the_gateway_allows_that(file: Path) -> None:
     assert check(file, "--no-envoy") == (0, f"{file}: no problems\n")
 
 
+@pytest.mark.parametrize(
+    ("budgets", "warned"),
+    [
+        ("", []),
+        ("budgets: [{name: b, tokens: 9}]", []),
+        ('budgets: [{name: b, amount: "9"}]', ["backends.b: its calls cost EUR, and budgets count USD alone"]),
+        ('budgets: [{name: b, amount: "9", currency: EUR}]', ["backends.a: its calls cost USD"]),
+        ('budgets: [{name: b, amount: "9", currency: CHF}]', ["backends.a: its calls cost USD", "backends.b: its"]),
+        ('budgets: [{name: b, amount: "9", currency: EUR}, {name: c, amount: "9"}]', []),
+        (f'keys: [{{name: k, hash: "sha256:{"0" * 64}", budgets: [{{name: b, amount: "9"}}]}}]', ["backends.b: its"]),
+    ],
+)
+@pytest.mark.parametrize("models", ["[gpt-4o]", '["gpt-*"]'])
+def test_money_that_no_budget_counts_is_a_warning(file: Path, budgets: str, warned: list[str], models: str) -> None:
+    """Nothing is converted, so that such calls would pass every budget unseen; the embedded model costs nothing."""
+    file.write_text(f"""\
+gateway: {{unpriced: allow}}
+{budgets}
+backends:
+  a: {{provider: openai, apiKey: {{env: KORTEX_TEST_KEY}}}}
+  b: {{provider: vllm, url: "http://vllm:8000", cost: {{inputTokenCost: "1", outputTokenCost: "1", currency: EUR}}}}
+  demo: {{provider: demo}}
+routes:
+  chat: {{models: {models}, defaultBackend: {{name: a}}, fallback: {{backends: [b, demo]}}}}
+""")
+    code, output = check(file, "--no-envoy")
+    lines = sorted(line.partition(": ")[2] for line in output.splitlines() if "calls cost" in line)
+    assert [line[: len(start)] for line, start in zip(lines, warned, strict=True)] == warned
+    assert code == 0
+
+
 def test_usage_is_told_when_there_is_no_argument() -> None:
     """By exit code 2, as everywhere."""
     assert RUNNER.invoke(app, ["check"]).exit_code == 2
