@@ -28,7 +28,7 @@ def asked(text: str) -> dict[str, str]:
 
 def function(name: str, description: str, *, strict: bool = False, **properties: Any) -> dict[str, Any]:
     """A tool all of whose parameters are required."""
-    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": list(properties)}
     if strict:
         parameters["additionalProperties"] = False
     return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
