@@ -160,6 +160,19 @@ async def test_budgets_refuse_and_limits_let_pass_while_nobody_counts(stage: tup
     assert ("down",) in told.said
 
 
+async def test_a_limit_refuses_while_nobody_counts_where_it_is_meant_to(stage: tuple[Gate, Fickle, Told]) -> None:
+    """By itself, without a budget beside it."""
+    gate, store, _ = stage
+    store.away = True
+    limits = [
+        compile_limit(Limit.model_validate({"requestsPerMinute": 9, "onStoreFailure": failure}))
+        for failure in ("open", "closed")
+    ]
+    for limit, refused in zip(limits, (False, True), strict=True):
+        with pytest.raises(QuotaUnavailable) if refused else contextlib.nullcontext():
+            await gate.admit(charge()._replace(policies=(limit,)))
+
+
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_request_that_goes_away_while_it_waits_holds_nothing(
     stage: tuple[Gate, Fickle, Told], turns: int
