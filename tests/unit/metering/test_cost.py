@@ -53,6 +53,12 @@ def listed(provider: str, model: str, usage: Usage, **more: Any) -> str:
         ("anthropic", "claude-sonnet-4-5", Usage(input=200_000, output=0), "0.6"),
         ("anthropic", "claude-sonnet-4-5", Usage(input=200_001, output=1), "1.2000285"),
         ("openai", "text-embedding-3-small", Usage(input=8, output=0), "0.00000016"),
+        # $2.50, $10; sound at $32 and $64.
+        ("openai", "gpt-audio", Usage(input=100, output=50, audio_input=60, audio_output=40), "0.00468"),
+        # $2, $8; reasoning at $3.
+        ("perplexity", "sonar-deep-research", Usage(input=100, output=50, reasoning=30), "0.00045"),
+        # $1 for either, and $12 for a thousand requests.
+        ("perplexity", "sonar", Usage(input=1_000, output=500), "0.0135"),
     ],
 )
 def test_listed_prices_are_exact(provider: str, model: str, usage: Usage, digits: str) -> None:
