@@ -106,14 +106,16 @@ class ServedCall:
         the last message going out and the wait for this one.
         """
         self._waiter = waiter = self._loop.create_future()
-        if self._unread is not None or self._over:
-            self._deliver()
-        elif silent and len(self._unsent) == 1 and not self.sending and not self._receiving:
+        is_there = self._unread is not None or self._over
+        if silent and len(self._unsent) == 1 and not (is_there or self.sending or self._receiving):
             self._ask()
-        elif len(self._unsent) <= _MOST_UNSENT:
-            self._receive()
+            return waiter
         if self._unsent:
             self._send()
+        if is_there:
+            self._deliver()
+        elif len(self._unsent) <= _MOST_UNSENT:
+            self._receive()
         return waiter
 
     def write(self, message: bytes) -> None:
@@ -200,8 +202,7 @@ class ServedCall:
         self.more = True
         if self.sending:
             return
-        operations = self._message()
-        self.more = bool(self._unsent)
+        operations, self.more = self._message(), bool(self._unsent)
         if self._status is None or self._unsent:
             if operations:
                 self.sending = True

@@ -258,7 +258,8 @@ async def test_a_bug_ends_the_call_and_is_logged(caplog: pytest.LogCaptureFixtur
         raise ValueError("of no concern to the peer")
 
     async with serving(Service(broken)) as (_, channel):
-        one = call(channel, request_iterator=[b"begin"])
+        one = call(channel)
+        await one.write(b"begin")
         assert await one.read() == b"so far"
         assert await one.code() is grpc.StatusCode.INTERNAL
         assert "concern" not in await one.details()
@@ -272,7 +273,8 @@ async def test_a_handler_may_choose_the_status() -> None:
         raise Aborted(grpc.StatusCode.NOT_FOUND, "no such thing")
 
     async with serving(Service(refusing)) as (_, channel):
-        one = call(channel, request_iterator=[b"begin"])
+        one = call(channel)
+        await one.write(b"begin")
         assert await one.code() is grpc.StatusCode.NOT_FOUND
         assert await one.details() == "no such thing"
 
@@ -280,7 +282,7 @@ async def test_a_handler_may_choose_the_status() -> None:
 async def test_an_unknown_method_is_told_of() -> None:
     """And the server goes on."""
     async with serving(Service(echo)) as (_, channel):
-        one = call(channel, "/test.Service/Other", request_iterator=[b"begin"])
+        one = call(channel, "/test.Service/Other")
         assert await one.code() is grpc.StatusCode.UNIMPLEMENTED
         assert await call(channel, request_iterator=[b"begin"]).read() == b"begin"
 
@@ -288,7 +290,9 @@ async def test_an_unknown_method_is_told_of() -> None:
 async def test_a_message_that_is_too_long_ends_its_call() -> None:
     """Its own, and no other."""
     async with serving(Service(echo), options=(("grpc.max_receive_message_length", 1_000),)) as (_, channel):
-        assert await call(channel, request_iterator=[LONG]).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        one = call(channel)
+        await one.write(b"x" * 1_001)
+        assert await one.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert await call(channel, request_iterator=[b"x" * 1_000]).read() == b"x" * 1_000
 
 
