@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from math import floor
 from pathlib import Path
 from typing import Final
 
@@ -78,13 +78,13 @@ class EmbeddedStore:
         """See QuotaStore."""
         return self._clock()
 
-    async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
+    def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Awaitable[Reserved]:
         """See QuotaStore."""
-        return await self._shared.do(lambda: self._reserve(reservation, lines, lasts))
+        return self._shared.do(lambda: self._reserve(reservation, lines, lasts))
 
-    async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
+    def settle(self, batch: str, settlements: Sequence[Settlement]) -> Awaitable[None]:
         """See QuotaStore."""
-        await self._shared.do(lambda: self._book(batch, settlements), within=_UNHURRIED)
+        return self._shared.do(lambda: self._book(batch, settlements), within=_UNHURRIED)
 
     async def first(self, mark: str, *, until: float | None) -> bool:
         """See QuotaStore."""
@@ -118,21 +118,16 @@ class EmbeddedStore:
         now = self._clock()
         places = [place(line) for line in lines]
         looks = [self._free(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
-        for (_, wait), line in zip(looks, lines, strict=True):
-            if wait != 0 and line.enforced:
-                levels = [Level(math.floor(free), taken=False, wait=wait) for free, wait in looks]
-                return Reserved(granted=False, levels=tuple(levels))
+        granted = not [line for (_, wait), line in zip(looks, lines, strict=True) if wait != 0 and line.enforced]
         levels, held = [], []
         for (free, wait), line, where in zip(looks, lines, places, strict=True):
-            if wait != 0:
-                levels.append(Level(math.floor(free), taken=False, wait=wait))
-                continue
-            levels.append(Level(math.floor(free) - line.amount, taken=True, wait=wait))
-            if self._take(line, where, now + lasts, now):
+            taken = granted and wait == 0
+            levels.append(Level(floor(free) - line.amount if taken else floor(free), taken, wait))
+            if taken and self._take(line, where, now + lasts, now):
                 held.append((*where, line.amount))
         if held:
             self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))
-        return Reserved(granted=True, levels=tuple(levels))
+        return Reserved(granted, tuple(levels))
 
     def _free(self, line: Line, row: Row | None, now: float) -> tuple[float, float | None]:
         """What is left of a counter, with the fractions of a rate, and how long to wait for more, as in Level."""

@@ -20,11 +20,10 @@ from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Brownout, Charge
 from extproc.headers import LIMIT
 from extproc.metering.rates import Price
-from extproc.quota.batch import Batch
+from extproc.quota.bookings import Bookings
 from extproc.quota.store import QuotaStore, StoreUnavailable
 
 _LOG: Final = logging.getLogger(__name__)
-_LONGEST_QUEUE: Final = 100_000
 _MOST_MARKS: Final = 10_000
 _TEND_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.2
@@ -73,8 +72,7 @@ class Gate:
         self._lasts = lasts
         self._observer = observer
         self._notifier = notifier
-        self._waiting: deque[Settlement] = deque()
-        self._sent: Batch | None = None
+        self._bookings = Bookings(store, self._named, away=self._complain, lost=observer.unsettled)
         self._own = secrets.token_hex(8)
         self._numbers = count()
         self._woken = asyncio.Event()
@@ -143,11 +141,7 @@ class Gate:
 
     def settle(self, settlement: Settlement) -> None:
         """Book it soon: off the request's path, many at once."""
-        if len(self._waiting) >= _LONGEST_QUEUE:
-            self._waiting.popleft()
-            self._observer.unsettled(1)
-        self._waiting.append(settlement)
-        self._woken.set()
+        self._bookings.add(settlement)
 
     def give_back(self, reservation: Reservation) -> None:
         """The request went away before anybody was asked."""
@@ -162,42 +156,28 @@ class Gate:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
-                await self._book()
+                await self._pass_on()
                 _end_if_cancelled()
         finally:
             tending.cancel()
+            await self._bookings.finish()
             with contextlib.suppress(StoreUnavailable):
-                await self._book_once()
+                await self._pass_on_once()
             await self._store.close()
 
-    async def _book(self) -> None:
-        """All that waits; while the store is away, again and again."""
-        while self._sent is not None or self._waiting or self._news:
+    async def _pass_on(self) -> None:
+        """All news; while the store is away, again and again."""
+        while self._news:
             try:
-                await self._book_once()
+                await self._pass_on_once()
             except StoreUnavailable as error:
                 self._complain(error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
-                # What cannot be booked, for whatever reason, must not keep all that comes after it from being booked.
-                self._drop()
+                event = self._news.popleft()
+                _LOG.exception("nobody can be told that budget %s is used up to %d %%", event.budget, event.percent)
 
-    def _drop(self) -> None:
-        lost = 0 if self._sent is None else len(self._sent)
-        _LOG.exception("%d settlements cannot be booked; their reservations will expire", lost)
-        if self._sent is not None:
-            self._observer.unsettled(lost)
-            self._sent = None
-        elif self._news:
-            self._news.popleft()
-
-    async def _book_once(self) -> None:
-        while self._sent is not None or self._waiting:
-            if self._sent is None:
-                # Until it is known to be booked, it stays the same batch.
-                self._sent = Batch(self._named(), self._waiting)
-            await self._store.settle(self._sent.name, self._sent)
-            self._sent = None
+    async def _pass_on_once(self) -> None:
         while self._news:
             event = self._news[0]
             mark = f"{event.counter}/{event.slot}/{event.percent}"
@@ -232,8 +212,8 @@ class Gate:
     def _admitted(self, charge: Charge, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Admission:
         found = brownout(drawn, reserved)
         return Admission(
-            reservation=charge.reservation(identity, drawn, reserved),
-            brownout=None if found is None else Brownout(budget=found[0], tier=found[1]),
+            charge.reservation(identity, drawn, reserved),
+            None if found is None else Brownout(budget=found[0], tier=found[1]),
         )
 
     def _uncounted(self, charge: Charge, error: StoreUnavailable) -> Admission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from extproc.admission.charge import Line, Reserved, Settlement
@@ -18,14 +18,14 @@ class QuotaStore(Protocol):
     def now(self) -> float:
         """Unix seconds by the store's own clock, which all who share it share too."""
 
-    async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
+    def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Awaitable[Reserved]:
         """Take every line, or none when one that is enforced does not fit.
 
         What is held in windows is given back after ``lasts`` seconds, unless the reservation is settled before.
         Raises StoreUnavailable.
         """
 
-    async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
+    def settle(self, batch: str, settlements: Sequence[Settlement]) -> Awaitable[None]:
         """Book what was used. A reservation that has expired has given back what it held; the rest counts all the same.
 
         ``batch`` names the settlements: a batch that is sent again, because the answer got lost, is booked once. Until

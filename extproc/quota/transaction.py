@@ -1,4 +1,8 @@
-"""One transaction for all that is asked for in one turn of the event loop: half its cost is its beginning and end."""
+"""One transaction for what is asked for at about the same time: half its cost is its beginning and end.
+
+Who is in a hurry has it at once, without a turn of the event loop, which would cost as much again; whoever else asks in
+the same turn shares the next one.
+"""
 
 from __future__ import annotations
 
@@ -44,27 +48,39 @@ class SharedTransaction:
         self._ended = ended
         self._asked: list[_Asked] = []
         self._next: asyncio.Handle | None = None
-        self._hurried = False
+        self._later: asyncio.Handle | None = None
+        self._is_turn_taken = False
         self._wait = _GLANCE
 
-    async def do(self, work: Callable[[], _Answer], *, within: float = 0.0) -> _Answer:
+    def do(self, work: Callable[[], _Answer], *, within: float = 0.0) -> asyncio.Future[_Answer]:
         """What ``work`` returns, once that is committed; in the order of asking.
 
         ``within`` is how many seconds it may wait for somebody in a hurry. What is cancelled before it begins is not
-        done. Raises StoreUnavailable.
+        done. The answer may be StoreUnavailable.
         """
         loop = asyncio.get_running_loop()
         asked = _Asked(work, loop.create_future(), loop.time() + within + _PATIENCE)
         self._asked.append(asked)
+        if within:
+            # It is left to run when somebody comes before it: one timer serves many requests.
+            if self._later is None:
+                self._later = loop.call_later(within, self._begin_later)
+        elif self._next is None:
+            if self._is_turn_taken:
+                self._next = loop.call_soon(self._begin)
+            else:
+                self._is_turn_taken = True
+                loop.call_soon(self._end_turn)
+                self._begin()
+        return asked.answer
+
+    def _end_turn(self) -> None:
+        self._is_turn_taken = False
+
+    def _begin_later(self) -> None:
+        self._later = None
         if self._next is None:
-            self._next = loop.call_later(within, self._begin) if within else loop.call_soon(self._begin)
-            self._hurried = not within
-        elif not within and not self._hurried:
-            self._next.cancel()
-            self._next = loop.call_soon(self._begin)
-            self._hurried = True
-        answer: _Answer = await asked.answer
-        return answer
+            self._begin()
 
     def _begin(self) -> None:
         self._next = None
@@ -89,7 +105,7 @@ class SharedTransaction:
             else:
                 self._fail(one, error)
         if self._asked:
-            self._next, self._hurried = loop.call_later(self._wait, self._begin), True
+            self._next = loop.call_later(self._wait, self._begin)
             self._wait = min(self._wait * 2, _LONGEST_GLANCE)
 
     def _work(self, asked: Sequence[_Asked]) -> None:

@@ -51,7 +51,7 @@ def statements(store: EmbeddedStore) -> list[str]:
 
 
 async def test_many_requests_in_one_transaction_write_a_counter_once(store: EmbeddedStore) -> None:
-    """And read it once; each is told what the ones before it have left."""
+    """And read it once; each is told what the ones before it have left. The first has a transaction of its own."""
     rate = Line("r", Unit.REQUESTS, 1, Rate(capacity=10, per_second=1.0))
     said = statements(store)
     asked = [store.reserve(f"r{number}", [line(10), rate], lasts=9.0) for number in range(8)]
@@ -59,7 +59,9 @@ async def test_many_requests_in_one_transaction_write_a_counter_once(store: Embe
     assert [reserved.levels[0].free for reserved in answers] == [90, 80, 70, 60, 50, 40, 30, 20]
     assert [reserved.levels[1].free for reserved in answers] == [9, 8, 7, 6, 5, 4, 3, 2]
     assert len([one for one in said if "FROM wanted" in one]) == 1
+    assert [one for one in said if "BEGIN" in one] == ["BEGIN IMMEDIATE"] * 2
     assert len([one for one in said if "INTO counted" in one]) == len(("b", "r"))
+    assert len([one for one in said if "UPDATE counted" in one]) == len(("b", "r"))
 
 
 async def test_a_counter_is_read_again_only_after_another_process_has_written(
