@@ -104,16 +104,8 @@ class Settlement(NamedTuple):
 
 def held_lines(lines: Sequence[Line], reserved: Reserved) -> tuple[Held, ...]:
     """The lines that were taken and have to be settled. What counts of a request is that it was made."""
-    return tuple(
-        [
-            Held(
-                line.counter,
-                line.unit,
-                line.measure.slot if isinstance(line.measure, Window) else None,
-                line.amount,
-                line.currency,
-            )
-            for line, level in zip(lines, reserved.levels, strict=True)
-            if level.taken and line.unit is not Unit.REQUESTS
-        ]
-    )
+    held = []
+    for (counter, unit, amount, measure, _, currency), level in zip(lines, reserved.levels, strict=True):
+        if level.taken and unit is not Unit.REQUESTS:
+            held.append(Held(counter, unit, measure.slot if isinstance(measure, Window) else None, amount, currency))
+    return tuple(held)

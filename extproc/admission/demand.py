@@ -36,7 +36,16 @@ class Demand(NamedTuple):
         """Billionths of the currency: at the dearest backend, so that failing over to it is paid for, too."""
         # By identity: hashing a price takes longer than reckoning with it.
         known = {id(price): price for price in self.prices if price is not None and price.currency == currency}
-        return max([billionths(text_cost(self.input, output, price)) for price in known.values()], default=0)
+        return max([_text_billionths(self.input, output, price) for price in known.values()], default=0)
+
+
+def _text_billionths(tokens: int, answer: int, price: Price) -> int:
+    """Nearly every price is whole billionths for a token: with integers it takes a fifth of the time."""
+    whole = price.billionths
+    if whole is None:
+        return billionths(text_cost(tokens, answer, price))
+    request, read, written = whole
+    return request + tokens * read + answer * written
 
 
 def billionths(amount: Decimal) -> int:

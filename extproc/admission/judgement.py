@@ -49,9 +49,9 @@ def refusal(drawn: Sequence[Drawn], reserved: Reserved, *, now: float) -> Kortex
 
 def over(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[tuple[Policy, Line]]:
     """The lines that did not fit and were not enforced."""
-    for one, level in zip(drawn, reserved.levels, strict=True):
-        if not one.line.enforced and level.wait != 0:
-            yield one.policy, one.line
+    for (policy, line), level in zip(drawn, reserved.levels, strict=True):
+        if level.wait != 0 and not line.enforced:
+            yield policy, line
 
 
 def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
@@ -60,14 +60,13 @@ def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
     https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
     tightest: dict[tuple[str, str, str], tuple[Rate, int]] = {}
-    for one, level in zip(drawn, reserved.levels, strict=True):
-        line = one.line
+    for (_, line), (free, _, _) in zip(drawn, reserved.levels, strict=True):
         rate = line.measure
-        if line.enforced and isinstance(rate, Rate):
+        if isinstance(rate, Rate) and line.enforced:
             names = _OF_REQUESTS if line.unit is Unit.REQUESTS else _OF_TOKENS
             known = tightest.get(names)
-            if known is None or level.free / rate.capacity < known[1] / known[0].capacity:
-                tightest[names] = (rate, level.free)
+            if known is None or free / rate.capacity < known[1] / known[0].capacity:
+                tightest[names] = (rate, free)
     headers: list[tuple[str, str]] = []
     for (limit, remaining, reset), (rate, free) in tightest.items():
         headers += (
@@ -80,8 +79,8 @@ def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
 
 def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
     """The highest threshold of each budget that is reached; whoever is told first is not this function's to know."""
-    for one, level in zip(drawn, reserved.levels, strict=True):
-        policy, measure = one.policy, one.line.measure
+    for (policy, line), level in zip(drawn, reserved.levels, strict=True):
+        measure = line.measure
         if isinstance(policy, BudgetPolicy) and policy.thresholds and isinstance(measure, Window):
             used = _percent(measure, level, refused=level.wait != 0)
             for threshold in policy.thresholds:
@@ -89,7 +88,7 @@ def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
                     yield Passed(
                         budget=policy.name,
                         percent=threshold,
-                        counter=one.line.counter,
+                        counter=line.counter,
                         slot=measure.slot,
                         ends=measure.ends,
                     )
@@ -99,12 +98,12 @@ def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
 def brownout(drawn: Sequence[Drawn], reserved: Reserved) -> tuple[str, Tier] | None:
     """The tier that applies, with its budget's name: of all that do, the one that began last."""
     found: list[tuple[str, Tier]] = []
-    for one, level in zip(drawn, reserved.levels, strict=True):
-        policy, measure = one.policy, one.line.measure
+    for (policy, line), level in zip(drawn, reserved.levels, strict=True):
+        measure = line.measure
         if isinstance(policy, BudgetPolicy) and policy.tiers and isinstance(measure, Window):
             used = _percent(measure, level, refused=False)
             found += [(policy.name, tier) for tier in policy.tiers if used >= tier.at]
-    return max(found, key=lambda one: one[1].at, default=None)
+    return max(found, key=lambda one: one[1].at) if found else None
 
 
 def spell_seconds(seconds: float) -> str:

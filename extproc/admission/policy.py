@@ -99,7 +99,7 @@ class Drawn(NamedTuple):
 
 def applying(policies: Sequence[Policy], subject: Subject) -> tuple[Policy, ...]:
     """Those that count the call."""
-    return tuple(policy for policy in policies if policy.scope.includes(subject))
+    return tuple([policy for policy in policies if policy.scope.includes(subject)])
 
 
 def draw(policies: Sequence[Policy], subject: Subject, demand: Demand, now: float) -> tuple[Drawn, ...]:

@@ -49,7 +49,7 @@ class Charge(NamedTuple):
         headers = rate_headers(drawn, reserved)
         if self.max_output is not None:
             headers = (*headers, (MAX_OUTPUT, str(self.max_output)))
-        whole = Reservation(id=identity if held else "", held=held, headers=headers)
+        whole = Reservation(identity if held else "", held, headers)
         if not self.stream:
             return whole
         grown = [(one.policy, growth_of(one.line)) for one in drawn if isinstance(one.policy, BudgetPolicy)]
@@ -87,30 +87,25 @@ def charge_for(
     found = applying(policies, subject)
     if not found:
         return None
-    if not any(policy.counts_tokens for policy in found):
-        return Charge(policies=found, subject=subject, demand=_NOTHING)
+    if not [policy for policy in found if policy.counts_tokens]:
+        return Charge(found, subject, _NOTHING)
     known = [limit for target, _ in targets if (limit := target.settings.max_output) is not None]
     demand = Demand(
         input=estimate_input(fields, call.operation, targets[0][1]).tokens,
         asked=requested_output(fields),
         most=max(known, default=None),
-        prices=tuple(target.price(model, at=now) for target, model in targets),
+        prices=tuple([target.price(model, at=now) for target, model in targets]),
     )
     whole = not call.stream and call.operation is not Operation.EMBEDDINGS
     longest = _enforced(found, demand) if whole else None
-    return Charge(
-        policies=found,
-        subject=subject,
-        demand=demand,
-        stream=call.stream,
-        max_output=None if longest is None else max(1, longest // requested_answers(fields)),
-    )
+    most = None if longest is None else max(1, longest // requested_answers(fields))
+    return Charge(found, subject, demand, call.stream, most)
 
 
 def _enforced(policies: Sequence[Policy], demand: Demand) -> int | None:
     """For all choices together. A stream need not be told: it asks for more, or is ended."""
     estimators = [policy.estimator for policy in policies if isinstance(policy, BudgetPolicy)]
-    longest = min((demand.output(one) for one in estimators if one.output == "enforced"), default=None)
+    longest = min([demand.output(one) for one in estimators if one.output == "enforced"], default=None)
     return None if longest is None or (demand.asked is not None and demand.asked <= longest) else longest
 
 

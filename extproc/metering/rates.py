@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 _NOTHING: Final = Decimal(0)
+_NANO: Final = 9
 
 
 class PriceSource(StrEnum):
@@ -58,6 +59,15 @@ class Price:
     audio_output: Rate | None = None
     reasoning: Rate | None = None
     request: Decimal = _NOTHING
+    billionths: tuple[int, int, int] | None = field(init=False, repr=False, compare=False)
+    """Of a request, a token read and a token written, where each is whole and the same whatever the call's length."""
+
+    def __post_init__(self) -> None:
+        """Once: a price is reckoned with for every call."""
+        scaled = [amount.scaleb(_NANO) for amount in (self.request, self.input.base, self.output.base)]
+        plain = not self.input.tiers and not self.output.tiers and all(amount == int(amount) for amount in scaled)
+        request, read, written = map(int, scaled)
+        object.__setattr__(self, "billionths", (request, read, written) if plain else None)
 
 
 FREE: Final = Price(source=PriceSource.FREE)

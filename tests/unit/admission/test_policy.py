@@ -5,14 +5,17 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.admission.caller import Caller
 from extproc.admission.charge import Level, Rate, Reserved, Unit, Window
-from extproc.admission.demand import Demand, spell_billionths
+from extproc.admission.demand import Demand, billionths, spell_billionths
 from extproc.admission.judgement import brownout, over, passed, rate_headers, refusal, spell_seconds
 from extproc.admission.policy import Drawn, Policy, applying, compile_budget, compile_limit, draw
 from extproc.admission.scope import Subject
 from extproc.config.limits import Budget, Limit
+from extproc.metering.cost import text_cost
 from extproc.metering.rates import Price, PriceSource
 from extproc.metering.rates import Rate as TokenRate
 
@@ -43,6 +46,19 @@ def counters(*policies: Policy, **fields: object) -> list[str]:
     """Names of what a call is counted by."""
     one = subject(**fields)
     return [drawn.line.counter for drawn in draw(applying(policies, one), one, DEMAND, NOW)]
+
+
+AMOUNTS = st.decimals(min_value=0, max_value=10, places=9) | st.decimals(min_value=0, max_value=1, places=12)
+TIERS = st.just(()) | st.tuples(st.tuples(st.integers(1, 10_000), AMOUNTS))
+RATES = st.builds(TokenRate, AMOUNTS, TIERS)
+PRICES = st.builds(Price, source=st.just(PriceSource.CONFIG), input=RATES, output=RATES, request=AMOUNTS)
+
+
+@given(price=PRICES, tokens=st.integers(0, 10**7), answer=st.integers(0, 10**6))
+def test_what_is_held_is_the_price_to_a_billionth(price: Price, tokens: int, answer: int) -> None:
+    """Whether it is reckoned in whole billionths or, where a price is finer or has tiers, in decimals."""
+    held = Demand(input=tokens, asked=None, most=None, prices=(price,)).money(answer, "USD")
+    assert held == billionths(text_cost(tokens, answer, price))
 
 
 @pytest.mark.parametrize(
