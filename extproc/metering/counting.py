@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, Protocol
 
 from extproc.metering.families import Family, family_of
@@ -15,6 +15,8 @@ _WIDEST_CHARACTER: Final = 4
 """Bytes of UTF-8."""
 _SHORTEST_PIECE: Final = 1_024
 _MOST_PIECES: Final = 16_384
+_MOST_COUNTED: Final = 16_384
+"""Texts whose tokens are remembered: a conversation sends all that was said before with every turn."""
 
 
 class TokenCounter(Protocol):
@@ -43,7 +45,9 @@ class ModelCounter:
         words = vocabulary(self.family.vocabulary)
         if _is_long(texts, words):
             return self._scaled(_sampled(texts, words)), False
-        return self._scaled(sum(map(words.count, texts))), True
+        known = _counted(self.family.vocabulary)
+        counts = [known.get((hash(text), len(text))) or _count(text, words, known) for text in texts]
+        return self._scaled(sum(counts)), True
 
     def all_longer_than(self, texts: Sequence[str], limit: int) -> bool:
         """The same as ``count_all(texts)[0] > limit``: by the number of bytes alone where that tells enough."""
@@ -77,6 +81,19 @@ def preload(models: Iterable[str]) -> None:
     """Load the vocabularies of these models. It holds the interpreter's lock, so before the first request."""
     for name in {family_of(model).vocabulary for model in models}:
         vocabulary(name)
+
+
+@cache
+def _counted(_vocabulary: str) -> dict[tuple[int, int], int]:
+    """By the hash and the length of each text, which are kept in place of texts of any size."""
+    return {}
+
+
+def _count(text: str, words: Vocabulary, known: dict[tuple[int, int], int]) -> int:
+    if len(known) >= _MOST_COUNTED:
+        known.clear()
+    counted = known[hash(text), len(text)] = words.count(text)
+    return counted
 
 
 def _is_long(texts: Sequence[str], words: Vocabulary) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from extproc.metering.counting import counter_for
 from extproc.metering.estimate import estimate_input, longer_than, requested_output, rough_input
-from extproc.metering.vocabularies import vocabulary
+from extproc.metering.vocabularies import Vocabulary, vocabulary
 from extproc.openai.call import Operation
 
 JARGON: Final = [
@@ -169,6 +169,28 @@ def test_long_prompt_is_told_from_a_short_one_without_counting(model: str, monke
     for content, longer in (("word " * 200_000, True), ("a few words", False)):
         fields = {"messages": [{"role": "user", "content": content}]}
         assert longer_than(fields, Operation.CHAT, model, 4_000) is longer
+
+
+def test_what_was_said_before_is_not_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversation sends all of it with every turn: only the new one is counted, by each vocabulary for itself."""
+    kind = type(vocabulary(counter_for("gpt-4o").family.vocabulary))
+    before = tokens("gpt-4o", messages=WEATHER)
+    counted: list[str] = []
+    count = kind.count
+
+    def noted(words: Vocabulary, text: str) -> int:
+        counted.append(text)
+        return count(words, text)
+
+    monkeypatch.setattr(kind, "count", noted)
+    turn = {"role": "user", "content": "And in Oakland, by the way?"}
+    longer = tokens("gpt-4o", messages=[*WEATHER, turn])
+    assert counted == [turn["content"]]
+    assert longer > before
+    assert tokens("gpt-4o", messages=[*WEATHER, turn]) == longer
+    assert len(counted) == 1
+    tokens("gpt-4", messages=[turn])
+    assert counted == [turn["content"]] * 2
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "claude-opus-5", "mistral-7b", "deepseek-chat"])
