@@ -82,7 +82,9 @@ def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:
     for (policy, line), level in zip(drawn, reserved.levels, strict=True):
         measure = line.measure
         if isinstance(policy, BudgetPolicy) and policy.thresholds and isinstance(measure, Window):
-            used = _percent(measure, level, refused=level.wait != 0)
+            # One that is larger than the whole budget is refused however little of that is used.
+            refused = level.wait != 0 and line.amount <= measure.limit
+            used = _percent(measure, level, refused=refused)
             for threshold in policy.thresholds:
                 if used >= threshold:
                     yield Passed(
@@ -142,14 +144,24 @@ def _limited(policy: Policy, line: Line, level: Level, headers: Headers) -> Rate
 def _exhausted(policy: BudgetPolicy, line: Line, level: Level, headers: Headers, *, now: float) -> BudgetExhausted:
     window = line.measure
     limit = window.limit if isinstance(window, Window) else 0
-    whole = f"{limit} tokens" if policy.currency is None else f"{spell_billionths(limit)} {policy.currency}"
-    if level.wait is None:
-        until = "It does not begin anew."
+    budget, wait = f"the budget {policy.name} of {_spell(limit, policy)}", level.wait
+    if line.amount > limit:
+        words, wait = f"the request may take {_spell(line.amount, policy)}, and {budget} never has that much", None
+        advice = "Make it smaller, or limit its answer."
     else:
-        at = datetime.fromtimestamp(now + level.wait, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        until = f"It has room again from {at} on."
-    message = f"You exceeded your current quota: the budget {policy.name} of {whole} is used up. {until}"
-    return BudgetExhausted(message, headers=(*headers, (LIMIT, policy.name), *_retry_after(level.wait)))
+        left = f"has {_spell(level.free, policy)} left, and the request may take {_spell(line.amount, policy)}"
+        words = f"{budget} {left if level.free > 0 else 'is used up'}"
+        advice = "It does not begin anew." if wait is None else f"It has room again from {_spell_time(now + wait)} on."
+    message = f"You exceeded your current quota: {words}. {advice}"
+    return BudgetExhausted(message, headers=(*headers, (LIMIT, policy.name), *_retry_after(wait)))
+
+
+def _spell(amount: int, policy: BudgetPolicy) -> str:
+    return f"{amount} tokens" if policy.currency is None else f"{spell_billionths(amount)} {policy.currency}"
+
+
+def _spell_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _retry_after(wait: float | None) -> Headers:

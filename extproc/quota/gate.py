@@ -160,10 +160,12 @@ class Gate:
                 _end_if_cancelled()
         finally:
             tending.cancel()
-            await self._bookings.finish()
-            with contextlib.suppress(StoreUnavailable):
-                await self._pass_on_once()
-            await self._store.close()
+            try:
+                await self._bookings.finish()
+                with contextlib.suppress(StoreUnavailable):
+                    await self._pass_on_once()
+            finally:
+                await self._store.close()
 
     async def _pass_on(self) -> None:
         """All news; while the store is away, again and again."""
@@ -195,6 +197,8 @@ class Gate:
                 await self._store.tend()
             except StoreUnavailable as error:
                 self._complain(error)
+            except Exception:
+                _LOG.exception("what has expired could not be given back; it is tried again")
 
     def _tell(self, drawn: Sequence[Drawn], reserved: Reserved) -> None:
         for policy, line in over(drawn, reserved):

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import redis.exceptions
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AskError, ClusterDownError, NoScriptError, ResponseError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, NoScriptError, ReadOnlyError, ResponseError, TryAgainError
 
 from extproc.quota.redis_server import Server
 
@@ -182,7 +182,8 @@ async def _round_trip(
         except _ELSEWHERE:
             elsewhere.append(one)
         except ResponseError as error:
-            if _REPLICA in str(error):
+            # From a script, older servers tell it in their words alone, newer ones by the error's code.
+            if isinstance(error, ReadOnlyError) or _REPLICA in str(error):
                 raise redis.exceptions.ConnectionError("the server has become a replica") from error
             _fail([one], error)
     return unknown, elsewhere

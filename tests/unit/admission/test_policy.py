@@ -155,10 +155,29 @@ def test_a_refusal_says_which_limit_and_when() -> None:
 def test_a_used_up_budget_says_when_it_begins_anew() -> None:
     """In whole seconds, and as a date."""
     drawn = draw([budget(window="day")], subject(), DEMAND, NOW)
-    error = refusal(drawn, levels(False, (5, 3_600.0)), now=NOW)
+    error = refusal(drawn, levels(False, (0, 3_600.0)), now=NOW)
     assert (error.status, error.code) == (429, "insufficient_quota")
     assert "b of 25.00 USD is used up. It has room again from 2027-01-15T09:00:00Z on." in error.message
     assert dict(error.headers)["retry-after"] == "3600"
+
+
+def test_a_budget_with_too_little_left_says_how_much() -> None:
+    """Which a smaller request may still use."""
+    drawn = draw([budget(amount=None, tokens=100)], subject(), DEMAND, NOW)
+    drawn = tuple(one._replace(line=one.line._replace(amount=60)) for one in drawn)
+    error = refusal(drawn, levels(False, (40, None)), now=NOW)
+    assert "b of 100 tokens has 40 tokens left, and the request may take 60 tokens. It does not" in error.message
+
+
+def test_a_request_larger_than_its_whole_budget_says_so_and_raises_no_alarm() -> None:
+    """No waiting would help it, and of the budget nothing is used."""
+    drawn = draw([budget(amount=None, tokens=100, window="day")], subject(), DEMAND, NOW)
+    drawn = tuple(one._replace(line=one.line._replace(amount=101)) for one in drawn)
+    refused = levels(False, (100, 3_600.0))
+    error = refusal(drawn, refused, now=NOW)
+    assert "may take 101 tokens, and the budget b of 100 tokens never has that much." in error.message
+    assert "retry-after" not in dict(error.headers)
+    assert not list(passed(drawn, refused))
 
 
 def test_a_shadow_limit_is_over_without_refusing() -> None:
