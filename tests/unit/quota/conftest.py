@@ -15,7 +15,7 @@ from extproc.quota.embedded import EmbeddedStore
 from extproc.quota.redis_pipeline import Script, written
 from extproc.quota.redis_store import RedisStore
 from extproc.quota.store import QuotaStore
-from tests.fakes.redis_server import ClusterOfServers, RedisServer, WatchedServers
+from tests.fakes.redis_server import VALKEY, ClusterOfServers, RedisServer, WatchedServers
 from tests.fakes.tls_front import Authority, TLSFront
 
 START = 1_800_000_000.0
@@ -47,6 +47,13 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def valkey_server_url() -> Iterator[str]:
+    """One server for all."""
+    with RedisServer(program=VALKEY) as server:
+        yield f"redis://{server.address}"
+
+
+@pytest.fixture(scope="session")
 def cluster_url() -> Iterator[str]:
     """Counters of different prefixes are on different nodes of it."""
     with ClusterOfServers(key="any") as cluster:
@@ -73,6 +80,7 @@ def tls_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 _PREFIXES = itertools.count()
 _URLS = {
     "redis": "redis_url",
+    "valkey": "valkey_server_url",
     "redis+cluster": "cluster_url",
     "redis+sentinel": "sentinel_url",
     "rediss": "tls_url",

@@ -25,6 +25,8 @@ from extproc.quota.gate import Gate
 from extproc.quota.redis_store import RedisStore
 from extproc.quota.store import QuotaStore, StoreUnavailable
 from tests.fakes.redis_server import (
+    REDIS,
+    VALKEY,
     ClusterOfServers,
     RedisServer,
     WatchedServers,
@@ -98,10 +100,10 @@ def shown(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """One, empty."""
-    with RedisServer() as server:
+@pytest.fixture(params=[REDIS, VALKEY], ids=["redis", "valkey"])
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """One, empty, of both kinds in turn."""
+    with RedisServer(program=request.param) as server:
         yield server
 
 
