@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
-import grpc
-
 from extproc.server import grpc_core as core
 
 _LOG: Final = logging.getLogger(__name__)
@@ -26,7 +24,7 @@ Handler: TypeAlias = "Callable[[ServedCall], Awaitable[None]]"
 class Aborted(Exception):
     """Raised by a handler: the call ends with this status."""
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    def __init__(self, code: core.Status, details: str) -> None:
         super().__init__(details)
         self.code = code
 
@@ -162,17 +160,17 @@ class ServedCall:
     # ---- inside
 
     async def _run(self) -> None:
-        code, details = grpc.StatusCode.OK, ""
+        code, details = core.Status.OK, ""
         try:
             await self._handler(self)
         except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED
+            code = core.Status.CANCELLED
         except Aborted as error:
             code, details = error.code, str(error)
         except Exception:
             _LOG.exception("a gRPC call failed")
-            code, details = grpc.StatusCode.INTERNAL, "This is a bug; the log has more."
-        self._status = code.value[0], details.encode()
+            code, details = core.Status.INTERNAL, "This is a bug; the log has more."
+        self._status = code, details.encode()
         self._task = None  # refers to this, which would be a cycle
         self._send()
 

@@ -3,17 +3,37 @@
 It is the layer below ``grpc.aio`` and ``grpc.server``, and not public: grpcio is locked to one version, and whoever
 raises that runs tests/unit/server/test_grpc_server.py. Each name is what its namesake in the core is:
 https://grpc.github.io/grpc/core/grpc_8h.html
+
+Nothing of grpcio is imported elsewhere, so that what the core reads once, when it is loaded, has been set by then.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from importlib import import_module
 from typing import Any, Final, Protocol, TypeAlias
+
+# The thread that polls reads from the connections itself, instead of being woken by another that has read: a quarter of
+# a request's CPU time. The names are the core's own: grpc/src/core/lib/experiments/experiments.yaml.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
+
+import grpc  # noqa: F401 - the core's package, which reads that as it is loaded
 
 Operation: TypeAlias = Any
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 Options: TypeAlias = Sequence[tuple[str, int]]
+
+
+class Status(IntEnum):
+    """How a call ended: https://grpc.github.io/grpc/core/md_doc_statuscodes.html"""
+
+    OK = 0
+    CANCELLED = 1
+    NOT_FOUND = 5
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
 
 
 class Call(Protocol):

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from extproc.server import grpc_core as core
 from extproc.server.grpc_call import Aborted, Handler, ServedCall
 
 _SERVICE: Final = "/grpc.health.v1.Health"
@@ -35,7 +35,7 @@ class Health:
 
     async def _check(self, call: ServedCall) -> None:
         if await _asked(call) not in self._services:
-            raise Aborted(grpc.StatusCode.NOT_FOUND, "unknown service")
+            raise Aborted(core.Status.NOT_FOUND, "unknown service")
         call.write(self._answer())
 
     async def _watch(self, call: ServedCall) -> None:

@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-import grpc
-
 from extproc.server import grpc_core as core
 from extproc.server.grpc_call import ENDED, Calls, Handler, ServedCall
 
@@ -87,7 +85,7 @@ class Server:
             operations = (
                 core.ReceiveClose(core.NO_FLAGS),
                 core.SendInitialMetadata(None, core.NO_FLAGS),
-                core.SendStatus(None, grpc.StatusCode.UNIMPLEMENTED.value[0], b"Method not found!", core.NO_FLAGS),
+                core.SendStatus(None, core.Status.UNIMPLEMENTED, b"Method not found!", core.NO_FLAGS),
             )
             event.call.start_server_batch(operations, ENDED)
         elif self._calls is not None:
