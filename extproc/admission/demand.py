@@ -22,6 +22,7 @@ class Demand(NamedTuple):
     asked: int | None
     most: int | None
     prices: tuple[Price | None, ...]
+    images: int = 0
 
     def output(self, estimator: Estimator) -> int:
         """What is held for the answer."""
@@ -36,7 +37,12 @@ class Demand(NamedTuple):
         """Billionths of the currency: at the dearest backend, so that failing over to it is paid for, too."""
         # By identity: hashing a price takes longer than reckoning with it.
         known = {id(price): price for price in self.prices if price is not None and price.currency == currency}
-        return max([_text_billionths(self.input, output, price) for price in known.values()], default=0)
+        return max([self._billionths(output, price) for price in known.values()], default=0)
+
+    def _billionths(self, output: int, price: Price) -> int:
+        if self.images and price.image:
+            return billionths(text_cost(self.input, output, price, images=self.images))
+        return _text_billionths(self.input, output, price)
 
 
 def _text_billionths(tokens: int, answer: int, price: Price) -> int:

@@ -45,6 +45,20 @@ Amount = Annotated[
 """Money, exact; written in quotes."""
 
 
+class ServiceTiers(Model):
+    """What tokens cost in a provider's tier of service, as a multiple of what they cost otherwise: ``"0.5"`` is half.
+
+    The tier is the one that the reply names.
+    """
+
+    batch: Amount | None = None
+    """Answers of a batch: Anthropic's ``usage.service_tier``, and servers that say so in OpenAI's ``service_tier``."""
+    flex: Amount | None = None
+    """Slower and cheaper."""
+    priority: Amount | None = None
+    """Faster and dearer."""
+
+
 class Cost(Model):
     """What a backend's tokens cost, for 1000 of them. It takes the place of the built-in price list."""
 
@@ -58,6 +72,10 @@ class Cost(Model):
     """Of the part of the prompt that the provider wrote to its cache. Default: as the rest of the prompt."""
     request_cost: Amount = Decimal(0)
     """Of each answered request, whatever it used."""
+    image_cost: Amount = Decimal(0)
+    """Of each image in a request, besides the tokens that the provider counts for it."""
+    service_tiers: ServiceTiers = ServiceTiers()
+    """Multiples of the tokens' prices, by the tier that served. Default: every tier costs the same."""
     currency: str = "USD"
     """ISO 4217."""
 

@@ -200,12 +200,14 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
     call = facts.call
     arrived_ms = int(facts.arrived * 1_000)
     targets = [(target, target.model(facts.upstream_model)) for target in plan]
+    images = facts.images if any(target.counts_images for target in plan) else 0
     charge = charge_for(
         (*snapshot.policies, *weighed.key.policies),
         Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers),
         call,
         facts.fields,
         targets=targets,
+        images=images,
         now=facts.arrived,
     )
     counted = None if charge is None else charge.counted
@@ -235,6 +237,7 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
         max_output=_longest(weighed.brownout, charge),
         less_reasoning=weighed.brownout is not None and weighed.brownout.tier.no_reasoning,
         input_tokens=rough_input(facts.fields, call.operation, targets[0][1]) if counted is None else counted,
+        images=images,
         base64=call.base64,
     )
     return Planned(

@@ -45,6 +45,8 @@ class Assignment:
     """See ``extproc.openai.tool_call_id``."""
     input_tokens: int | None = None
     """The prompt's tokens as arrival estimates them, for attempts of which nobody will tell; None where it did not."""
+    images: int = 0
+    """The request's, where a backend of the plan charges for each."""
     base64: bool = False
     """See ``extproc.openai.call``."""
     caller: Caller = ANONYMOUS

@@ -117,5 +117,5 @@ def _cost(
     for model in (served_model, attempt.model):
         price = model and attempt.target.price(model, at=attempt.started, service_tier=service_tier)
         if price:
-            return cost(usage, price, answered=answered)
+            return cost(usage, price, images=attempt.assignment.images, answered=answered)
     return None

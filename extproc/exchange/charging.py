@@ -78,11 +78,12 @@ def charge_for(
     fields: Mapping[str, Any],
     *,
     targets: Sequence[tuple[Target, str]],
+    images: int,
     now: float,
 ) -> Charge | None:
     """``targets`` are those of the plan, each with its name for the model. None where nothing counts the call.
 
-    The prompt is counted only where somebody counts tokens.
+    ``images`` are those that a target charges for. The prompt is counted only where somebody counts tokens.
     """
     found = applying(policies, subject)
     if not found:
@@ -95,6 +96,7 @@ def charge_for(
         asked=requested_output(fields),
         most=max(known, default=None),
         prices=tuple([target.price(model, at=now) for target, model in targets]),
+        images=images,
     )
     whole = not call.stream and call.operation is not Operation.EMBEDDINGS
     longest = _enforced(found, demand) if whole else None

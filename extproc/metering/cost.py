@@ -30,20 +30,24 @@ class Cost:
         return f"{self.digits} {self.currency}"
 
 
-def cost(usage: Usage, price: Price, *, answered: bool = True) -> Cost:
-    """What an attempt cost. ``answered``: the price of a request is for those that were."""
+def cost(usage: Usage, price: Price, *, images: int = 0, answered: bool = True) -> Cost:
+    """What an attempt cost. ``answered``: the price of a request is for those that were.
+
+    ``images`` are the request's, and read as its tokens are, whatever became of the answer.
+    """
     rates = [*_input_parts(usage, price), *_output_parts(usage, price)]
-    amount = price.request if answered else Decimal(0)
+    amount = _EXACT.add(price.request if answered else Decimal(0), _EXACT.multiply(Decimal(images), price.image))
     for count, rate in rates:
         amount = _EXACT.add(amount, _EXACT.multiply(Decimal(count), rate.at(usage.input)))
     return Cost(amount=amount, currency=price.currency)
 
 
-def text_cost(tokens: int, answer: int, price: Price) -> Decimal:
-    """The same amount for a prompt and an answer of text alone, of which nothing is cached."""
+def text_cost(tokens: int, answer: int, price: Price, *, images: int = 0) -> Decimal:
+    """The same amount for an answer of text alone, and a prompt of which nothing is cached."""
+    seen = _EXACT.multiply(Decimal(images), price.image)
     read = _EXACT.multiply(Decimal(tokens), price.input.at(tokens))
     written = _EXACT.multiply(Decimal(answer), price.output.at(tokens))
-    return _EXACT.add(price.request, _EXACT.add(read, written))
+    return _EXACT.add(_EXACT.add(price.request, seen), _EXACT.add(read, written))
 
 
 def _input_parts(usage: Usage, price: Price) -> list[tuple[int, Rate]]:

@@ -64,5 +64,16 @@ def requested_answers(fields: Mapping[str, Any]) -> int:
     return int(choices) * prompts
 
 
+def image_count(fields: Mapping[str, Any]) -> int:
+    """The images in the messages of a chat that arrival has read."""
+    messages = fields.get("messages")
+    contents = [message.get("content") for message in messages] if isinstance(messages, list) else []
+    return sum(_is_image(part) for content in contents if isinstance(content, list) for part in content)
+
+
+def _is_image(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") == "image_url"
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -58,7 +58,7 @@ def listed_price(
     """What a model costs, by the provider's name for it. ``at`` is Unix seconds; None: the list does not know.
 
     The list knows providers by their addresses; for one elsewhere, such as a proxy, ``provider`` is the list's name of
-    the one whose models it has. ``service_tier`` is OpenAI's, as the reply tells it.
+    the one whose models it has. ``service_tier`` is OpenAI's, as the reply tells it, or ``batch``.
     """
     name = _by_address(url) or provider
     return None if name is None else _listed_price(name, model, int(at) // _PERIOD * _PERIOD, service_tier)
@@ -95,7 +95,8 @@ def _listed_price(provider: str, model: str, at: int, service_tier: str | None) 
     found = _find(provider, model)
     if found is None:
         return None
-    context = None if service_tier is None else {"service_tier": service_tier}
+    # The list has batches apart from the tiers, whichever of the two a provider calls them.
+    context = None if service_tier is None else {"service_tier": service_tier, "processing": service_tier}
     prices = found.get_prices(datetime.fromtimestamp(at, UTC), context)
     if prices.input_mtok is None and prices.output_mtok is None:
         return None

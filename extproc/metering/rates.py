@@ -45,7 +45,7 @@ class Rate:
 class Price:
     """Rates by kind of token; None where the kind has no price of its own and costs what the rest does.
 
-    ``request`` is for each answered call.
+    ``request`` is for each answered call, ``image`` for each image in it.
     """
 
     source: PriceSource
@@ -59,6 +59,7 @@ class Price:
     audio_output: Rate | None = None
     reasoning: Rate | None = None
     request: Decimal = _NOTHING
+    image: Decimal = _NOTHING
     billionths: tuple[int, int, int] | None = field(init=False, repr=False, compare=False)
     """Of a request, a token read and a token written, where each is whole and the same whatever the call's length."""
 

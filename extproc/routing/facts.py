@@ -13,7 +13,7 @@ from extproc.config.matches import Use
 from extproc.config.units import HeaderUnit, Unit
 from extproc.headers import Headers
 from extproc.metering.cost import Cost, cost
-from extproc.metering.estimate import requested_output
+from extproc.metering.estimate import image_count, requested_output
 from extproc.openai.call import Call, Operation
 from extproc.openai.features import used_features
 from extproc.openai.usage import Usage
@@ -95,6 +95,11 @@ class Facts:
             return 0
         return min(requested_output(self.fields) or _TYPICAL_ANSWER, _TYPICAL_ANSWER)
 
+    @cached_property
+    def images(self) -> int:
+        """How many images a chat has, for backends that charge for each."""
+        return image_count(self.fields) if self.call.operation is Operation.CHAT else 0
+
     def prompt(self, model: str | None = None) -> PromptLength:
         """Its length as a model counts it; without one, as rules do."""
         name = model or self.counted_as
@@ -108,7 +113,8 @@ class Facts:
         price = target.price(model, at=self.arrived)
         if price is None:
             return None
-        return cost(Usage(input=self.prompt(model).tokens, output=self.expected_output), price)
+        usage = Usage(input=self.prompt(model).tokens, output=self.expected_output)
+        return cost(usage, price, images=self.images if price.image else 0)
 
     @cached_property
     def now(self) -> datetime:

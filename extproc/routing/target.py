@@ -59,6 +59,11 @@ class Target:
             return FREE
         return self._prices.price(model, at=at, service_tier=service_tier)
 
+    @property
+    def counts_images(self) -> bool:
+        """Whether what a call costs here may depend on its images."""
+        return self._prices.counts_images
+
     def facts(self, model: str) -> ModelFacts:
         """What is known of a model here, by the provider's name for it."""
         return facts_for(self.settings, price_list=self.provider.price_list, model=model)

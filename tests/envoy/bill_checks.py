@@ -35,7 +35,13 @@ SPENT_COLUMNS: Final = ("input_tokens", "output_tokens")
 TOKEN_COLUMNS: Final = (*SPENT_COLUMNS, "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
-def price(backend: str, tokens: Tokens, *, answered: bool = True) -> tuple[Decimal | None, str | None]:
+IMAGE: Final = Decimal("0.0201")
+"""Of each, at the backends that have a ``cost``."""
+
+
+def price(
+    backend: str, tokens: Tokens, *, answered: bool = True, images: int = 0, tier: Decimal = Decimal(1)
+) -> tuple[Decimal | None, str | None]:
     """By hand: the providers' pages for a million tokens, and the config for a thousand."""
     rates = {
         "openai": ("2.5", "1.25", "0", "10", "0", "USD"),
@@ -57,16 +63,18 @@ def price(backend: str, tokens: Tokens, *, answered: bool = True) -> tuple[Decim
     plain, cached, written, output, request = map(Decimal, rates[backend][:5])
     read, wrote = tokens.get("cached_input", 0), tokens.get("cache_write", 0)
     million = (tokens["input"] - read - wrote) * plain + read * cached + wrote * written + tokens["output"] * output
-    return million / 1_000_000 + (request if answered else 0), rates[backend][5]
+    return million * tier / 1_000_000 + (request if answered else 0) + images * IMAGE, rates[backend][5]
 
 
-def assert_all_agree(seen: Seen, backend: str, *, source: str = "reported", answered: bool = True) -> Told:
+def assert_all_agree(
+    seen: Seen, backend: str, *, source: str = "reported", answered: bool = True, **priced: Any
+) -> Told:
     """Each source that has something to say says the same; at least log and metrics have."""
     told = {tell.__name__: found for tell in SOURCES if (found := tell(seen, backend)) is not None}
     assert {"told_by_access_log", "told_by_metrics"} <= set(told)
     line = told["told_by_access_log"]
     assert line.source == source
-    cost, currency = price(backend, line.tokens, answered=answered)
+    cost, currency = price(backend, line.tokens, answered=answered, **priced)
     for name, found in told.items():
         nonzero = {kind: count for kind, count in found.tokens.items() if count}
         assert nonzero == {kind: count for kind, count in line.tokens.items() if count}, name

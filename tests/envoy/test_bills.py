@@ -26,6 +26,12 @@ from tests.fakes import CutAt, Edited, Encoded, Fault, ResetBeforeHeaders, Statu
 
 TELL_OF_NO_CACHE: Final = {"cohere", "mistral", "ollama"}
 CITY: Final = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+PICTURE: Final = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+PICTURED: Final = [
+    {"role": "user", "content": [{"type": "text", "text": "What are these?"}, PICTURE, PICTURE]},
+    {"role": "assistant", "content": "Two."},
+    {"role": "user", "content": [PICTURE]},
+]
 TOOLS: Final = [{"type": "function", "function": {"name": "get_weather", "description": "W.", "parameters": CITY}}]
 
 
@@ -137,6 +143,25 @@ def test_service_tier_of_the_reply_sets_the_price(till: Till) -> None:
         seen = till.chat("openai", stream=stream)
         costs = {Decimal(str(told.cost)) for tell in SOURCES if (told := tell(seen, "openai")) is not None}
         assert costs == {Decimal(str(plain)) * Decimal("1.7")}
+
+
+@BOTH_MODES
+def test_batch_of_a_backend_with_a_cost_is_a_multiple_of_it(till: Till, *, stream: bool) -> None:
+    """Of its tokens; its own list says half."""
+
+    def batch(document: dict[str, Any]) -> dict[str, Any]:
+        return document | {"service_tier": "batch"}
+
+    till.fakes["own"].always = Edited(batch)
+    assert_all_agree(till.chat("own", stream=stream), "own", tier=Decimal("0.5"))
+
+
+@BOTH_MODES
+def test_images_of_a_request_are_on_its_own_bill(till: Till, *, stream: bool) -> None:
+    """Each of them, wherever it stands in the conversation."""
+    assert_all_agree(till.chat("own", stream=stream, messages=PICTURED), "own", images=3)
+    till.fakes["own"].always = Status(503)
+    assert_all_agree(till.chat("own", stream=stream, attempts=2, messages=PICTURED), "openai")
 
 
 def test_official_client_reads_what_it_costs(till: Till) -> None:

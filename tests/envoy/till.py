@@ -56,7 +56,7 @@ backends:
     model: own-model
     cost: &cost
       {{inputTokenCost: "0.0011", outputTokenCost: "0.0033", cachedInputTokenCost: "0.0007", requestCost: "0.01",
-      currency: EUR}}
+      imageCost: "0.0201", serviceTiers: {{batch: "0.5"}}, currency: EUR}}
   deepseek: {{provider: deepseek, url: "{deepseek}", model: deepseek-chat, apiKey: {{env: KEY}}, cost: *cost}}
   groq: {{provider: groq, url: "{groq}", model: gpt-oss, apiKey: {{env: KEY}}, cost: *cost}}
   ollama: {{provider: ollama, url: "{ollama}", model: qwen3, cost: *cost}}

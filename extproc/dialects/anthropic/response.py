@@ -32,6 +32,8 @@ _FINISH: Final = {
 }
 _COUNTS: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 _LASTING: Final = "ephemeral_1h_input_tokens"
+_TIERS: Final = {"standard": "default", "priority": "priority", "batch": "batch"}
+"""By OpenAI's names. https://platform.claude.com/docs/en/api/service-tiers"""
 _NO_EXPLANATION: Final = "The model's provider declined to answer this request."
 
 
@@ -71,7 +73,8 @@ def _completion(message: Json, call: Call) -> ClientReply:
     }
     if usage is not None:
         body["usage"] = usage_fields(usage)
-    return ClientReply(body=orjson.dumps(body), usage=usage, model=served)
+    tier = service_tier(message.get("usage"))
+    return ClientReply(body=orjson.dumps(body), usage=usage, model=served, service_tier=tier)
 
 
 def finish_reason(stop_reason: Any) -> str:
@@ -117,6 +120,12 @@ def add_counts(counts: dict[str, int], usage: Any) -> None:
     ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             counts[name] = max(value, counts.get(name, 0))
+
+
+def service_tier(usage: Any) -> str | None:
+    """The tier that served, as ``usage`` names it; None where it does not."""
+    tier = usage.get("service_tier") if isinstance(usage, dict) else None
+    return _TIERS.get(tier) if isinstance(tier, str) else None
 
 
 def read_counts(counts: Mapping[str, int]) -> Usage | None:

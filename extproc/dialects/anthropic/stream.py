@@ -8,7 +8,14 @@ from typing import Any, Final
 import orjson
 
 from extproc.dialects.anthropic.errors import in_band_error
-from extproc.dialects.anthropic.response import add_counts, annotation, finish_reason, read_counts, refusal
+from extproc.dialects.anthropic.response import (
+    add_counts,
+    annotation,
+    finish_reason,
+    read_counts,
+    refusal,
+    service_tier,
+)
 from extproc.dialects.base import GarbledReply, StreamState
 from extproc.dialects.blocks.stream import BlockStream
 from extproc.framing.sse import Event
@@ -98,6 +105,7 @@ class AnthropicStream:
 
     def _count(self, usage: Any) -> None:
         add_counts(self._counts, usage)
+        self.state.service_tier = service_tier(usage) or self.state.service_tier
         self.state.usage = read_counts(self._counts)
 
 

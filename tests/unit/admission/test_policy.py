@@ -15,9 +15,10 @@ from extproc.admission.judgement import brownout, over, passed, rate_headers, re
 from extproc.admission.policy import Drawn, Policy, applying, compile_budget, compile_limit, draw
 from extproc.admission.scope import Subject
 from extproc.config.limits import Budget, Limit
-from extproc.metering.cost import text_cost
+from extproc.metering.cost import cost
 from extproc.metering.rates import Price, PriceSource
 from extproc.metering.rates import Rate as TokenRate
+from extproc.openai.usage import Usage
 
 NOW = 1_800_000_000.0
 PRICE = Price(source=PriceSource.CONFIG, input=TokenRate(Decimal("0.001")), output=TokenRate(Decimal("0.01")))
@@ -51,14 +52,14 @@ def counters(*policies: Policy, **fields: object) -> list[str]:
 AMOUNTS = st.decimals(min_value=0, max_value=10, places=9) | st.decimals(min_value=0, max_value=1, places=12)
 TIERS = st.just(()) | st.tuples(st.tuples(st.integers(1, 10_000), AMOUNTS))
 RATES = st.builds(TokenRate, AMOUNTS, TIERS)
-PRICES = st.builds(Price, source=st.just(PriceSource.CONFIG), input=RATES, output=RATES, request=AMOUNTS)
+PRICES = st.builds(Price, source=st.just(PriceSource.CONFIG), input=RATES, output=RATES, request=AMOUNTS, image=AMOUNTS)
 
 
-@given(price=PRICES, tokens=st.integers(0, 10**7), answer=st.integers(0, 10**6))
-def test_what_is_held_is_the_price_to_a_billionth(price: Price, tokens: int, answer: int) -> None:
+@given(price=PRICES, tokens=st.integers(0, 10**7), answer=st.integers(0, 10**6), images=st.integers(0, 100))
+def test_what_is_held_is_the_price_to_a_billionth(price: Price, tokens: int, answer: int, images: int) -> None:
     """Whether it is reckoned in whole billionths or, where a price is finer or has tiers, in decimals."""
-    held = Demand(input=tokens, asked=None, most=None, prices=(price,)).money(answer, "USD")
-    assert held == billionths(text_cost(tokens, answer, price))
+    held = Demand(input=tokens, asked=None, most=None, prices=(price,), images=images).money(answer, "USD")
+    assert held == billionths(cost(Usage(input=tokens, output=answer), price, images=images).amount)
 
 
 @pytest.mark.parametrize(

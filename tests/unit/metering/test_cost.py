@@ -12,7 +12,7 @@ from genai_prices import calc_price
 
 from extproc.config.backends import Backend
 from extproc.config.prices import Cost as CostSettings
-from extproc.metering.cost import Cost, cost
+from extproc.metering.cost import Cost, cost, text_cost
 from extproc.metering.price import PriceBook
 from extproc.metering.price_list import listed_price, listed_window, price_list
 from extproc.metering.rates import Price, PriceSource, Rate
@@ -78,6 +78,26 @@ def test_flex_is_cheaper() -> None:
     """Half of the price, where it is offered."""
     usage = Usage(input=1_000, output=500)
     assert Decimal(listed("openai", "o3", usage, service_tier="flex")) * 2 == Decimal(listed("openai", "o3", usage))
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "digits"),
+    [
+        # Half of everything, the cache's prices and those of long prompts included.
+        ("anthropic", "claude-sonnet-4-5", Usage(input=1_000, output=100, cached_input=400), "0.00171"),
+        (
+            "anthropic",
+            "claude-sonnet-4-5",
+            Usage(input=1_000, output=0, cache_write=400, cache_write_1h=300),
+            "0.0019875",
+        ),
+        ("anthropic", "claude-sonnet-4-5", Usage(input=200_001, output=1), "0.60001425"),
+        ("openai", "gpt-4o", Usage(input=1_000, output=500), "0.00375"),
+    ],
+)
+def test_batches_have_the_lists_price(provider: str, model: str, usage: Usage, digits: str) -> None:
+    """Where the reply says that it was one."""
+    assert listed(provider, model, usage, service_tier="batch") == digits
 
 
 def test_audio_is_dearer_than_text() -> None:
@@ -158,6 +178,52 @@ def test_backends_cost_goes_before_the_list() -> None:
     price = PriceBook(settings(cost=told), price_list=None).price("own", at=AT)
     assert price is not None
     assert str(cost(usage, price)) == "0.5027 EUR"
+
+
+@pytest.mark.parametrize(
+    ("tier", "digits"),
+    [(None, "0.5129"), ("batch", "0.50645"), ("priority", "0.52193"), ("flex", "0.5129"), ("default", "0.5129")],
+)
+@pytest.mark.parametrize("source", [PriceSource.CONFIG, PriceSource.DEFAULT])
+def test_tiers_of_a_backends_cost_are_multiples_of_its_tokens(
+    source: PriceSource, tier: str | None, digits: str
+) -> None:
+    """Cached and written ones too, and no request; the same for the price of all that have none."""
+    told = {
+        "inputTokenCost": "0.01",
+        "outputTokenCost": "0.03",
+        "cachedInputTokenCost": "0.003",
+        "cacheWriteTokenCost": "0.02",
+        "requestCost": "0.5",
+        "serviceTiers": {"batch": "0.5", "priority": "1.7"},
+    }
+    unpriced = CostSettings.model_validate(told)
+    given = settings(cost=told) if source is PriceSource.CONFIG else settings()
+    book = PriceBook(given, price_list=None, unpriced=unpriced if source is PriceSource.DEFAULT else "allow")
+    price = book.price("own", at=AT, service_tier=tier)
+    assert price is not None
+    assert price.source is source
+    assert cost(Usage(input=1_000, output=100, cached_input=300, cache_write=200), price).digits == digits
+
+
+def test_images_of_a_request_cost_what_a_backend_says() -> None:
+    """Each one, and whether or not the call was answered."""
+    told = {"inputTokenCost": "0.01", "outputTokenCost": "0.03", "requestCost": "0.5", "imageCost": "0.002"}
+    book = PriceBook(settings(cost=told), price_list=None)
+    price = book.price("own", at=AT)
+    assert price is not None
+    usage = Usage(input=1_000, output=100)
+    assert [cost(usage, price, images=count).digits for count in (0, 1, 3)] == ["0.513", "0.515", "0.519"]
+    assert cost(usage, price, images=3, answered=False).digits == "0.019"
+    assert text_cost(1_000, 100, price, images=3) == Decimal("0.519")
+    free = {"inputTokenCost": "0.01", "outputTokenCost": "0.03"}
+    counting = [
+        PriceBook(settings(cost=told), price_list=None),
+        PriceBook(settings(), price_list=None, unpriced=CostSettings.model_validate(told)),
+        PriceBook(settings(cost=free), price_list=None, unpriced=CostSettings.model_validate(told)),
+        PriceBook(settings(), price_list=None),
+    ]
+    assert [one.counts_images for one in counting] == [True, True, False, False]
 
 
 def test_price_for_the_unpriced_is_the_last() -> None:
