@@ -54,7 +54,8 @@ def _nothing(usage: Usage) -> dict[str, Any]:  # noqa: ARG001 - the signature of
 class StreamState:
     """What a stream has told so far. ``complete`` once the answer is whole: only then may ``[DONE]`` be sent.
 
-    ``beside_usage`` gives further fields for the client's ``usage``, such as what it costs.
+    ``begun`` and ``finished`` are the choices' indices, of formats that have several. ``beside_usage`` gives further
+    fields for the client's ``usage``, such as what it costs.
     """
 
     usage: Usage | None = None
@@ -64,6 +65,8 @@ class StreamState:
     beside_usage: Callable[[Usage], dict[str, Any]] = _nothing
     complete: bool = False
     events: int = field(default=0)
+    begun: set[int] = field(default_factory=set)
+    finished: set[int] = field(default_factory=set)
 
 
 class StreamTranslator(Protocol):

@@ -10,7 +10,7 @@ from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import Bill
 from extproc.metering.measured import count_produced
 from extproc.openai.call import Call
-from extproc.openai.cut_short import end_stream
+from extproc.openai.cut_short import end_stream, says_end
 from extproc.openai.usage import usage_fields
 
 _AHEAD: Final = 64
@@ -61,8 +61,15 @@ class Allowance:
         return self._left < 0
 
 
-def last_words(call: Call, last: bytes, bill: Bill) -> bytes:
-    """The end of an answer that gets no more; ``last`` is the newest event that its client was sent."""
+def is_ended(last: bytes, state: StreamState) -> bool:
+    """Whether the client was told why the answer ended, or each of several. ``last`` is the newest event sent to it."""
+    if state.begun:
+        return state.complete or state.begun <= state.finished
+    return says_end(last)
+
+
+def last_words(call: Call, last: bytes, state: StreamState, bill: Bill) -> bytes:
+    """The end of an answer that gets no more: of each choice that has not ended. ``last`` is as above."""
     usage = bill.measured.usage if call.include_usage else None
     fields = None if usage is None else {**usage_fields(usage), **bill.beside_usage}
-    return end_stream(last, call.operation, fields)
+    return end_stream(last, call.operation, fields, sorted(state.begun - state.finished))

@@ -7,7 +7,7 @@ from typing import Final
 
 from extproc.dialects.base import GarbledReply, StreamTranslator, UpstreamReply
 from extproc.errors import UpstreamError
-from extproc.exchange.allowance import Allowance, last_words
+from extproc.exchange.allowance import Allowance, is_ended, last_words
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
 from extproc.exchange.failed_head import failed_head
@@ -23,7 +23,6 @@ from extproc.framing.event_stream import CONTENT_TYPE, EventStreamFramer
 from extproc.framing.sse import Event, SseFramer
 from extproc.headers import ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, UPSTREAM_REQUEST_ID, Headers
 from extproc.openai.call import Call
-from extproc.openai.cut_short import is_ended
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
 
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
@@ -147,12 +146,14 @@ class Reply:
         """
         if self._allowance is None or not self._allowance.refuse():
             return []
-        if self.outcome is not None or self._stream is None or not self._released or is_ended(self._last):
+        if self.outcome is not None or self._stream is None or not self._released:
             return []
         state = self._stream.state
+        if is_ended(self._last, state):
+            return []
         bill = bill_stream(self._attempt, state, complete=False, answered=True)
         self._conclude(now, status=_OK, bill=bill, final=True)
-        return [Body(data=last_words(self._call, self._last, bill), end=True)]
+        return [Body(data=last_words(self._call, self._last, state, bill), end=True)]
 
     def crash(self, now: float) -> list[Step]:
         """A bug in decoding, whose traceback is in the log: the client gets an error, or the next backend its turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -14,17 +15,20 @@ _DATA: Final = b"data: "
 DONE: Final = b"[DONE]"
 
 
-def end_stream(last: bytes, operation: Operation, usage: dict[str, Any] | None) -> bytes:
-    """``last`` is the newest event sent to the client, which the end continues; ``usage`` where it was asked for."""
-    head, indices = _continued(last)
-    ends = [_choice(index, operation) for index in indices]
+def end_stream(last: bytes, operation: Operation, usage: dict[str, Any] | None, choices: Sequence[int] = ()) -> bytes:
+    """``last`` is the newest event sent to the client, which the end continues; ``usage`` where it was asked for.
+
+    ``choices`` are those that end; where none is named, those of the event.
+    """
+    head, newest = _continued(last)
+    ends = [_choice(index, operation) for index in choices or newest]
     events = [encode_event(orjson.dumps({**head, "choices": ends} | ({} if usage is None else {"usage": None})))]
     if usage is not None:
         events.append(encode_event(orjson.dumps({**head, "choices": [], "usage": usage})))
     return b"".join([*events, encode_event(DONE)])
 
 
-def is_ended(last: bytes) -> bool:
+def says_end(last: bytes) -> bool:
     """Whether the newest event says why the answer ended, or ends the stream."""
     fields = _fields(last)
     return fields is None or any(choice.get("finish_reason") for choice in fields.get("choices") or ())

@@ -91,6 +91,7 @@ class GeminiStream:
         said = self._said.get(index)
         if said is None:
             said = self._said[index] = Said(self._reply, index)
+            self.state.begun.add(index)
             out = self._chunk(index, {"role": "assistant", "content": ""})
         probabilities = logprobs(candidate)
         for delta in said.add(candidate):

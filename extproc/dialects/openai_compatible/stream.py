@@ -25,7 +25,7 @@ class OpenAIStream:
     https://platform.openai.com/docs/api-reference/chat-streaming
     """
 
-    __slots__ = ("_begun", "_call", "_calls", "_finished", "_model_json", "_usage_in", "state")
+    __slots__ = ("_call", "_calls", "_model_json", "_usage_in", "state")
 
     def __init__(self, call: Call, *, usage_in: str | None = None) -> None:
         self.state = StreamState()
@@ -33,8 +33,6 @@ class OpenAIStream:
         self._calls = Calls()
         self._model_json = orjson.dumps(call.model)
         self._usage_in = usage_in
-        self._begun: set[int] = set()
-        self._finished: set[int] = set()
 
     def event(self, event: Event) -> bytes:
         """Raises UpstreamError for an error event, GarbledReply for data that is not a JSON object."""
@@ -53,7 +51,7 @@ class OpenAIStream:
 
     def close(self) -> bytes:
         """Some servers end without ``[DONE]``: with every choice finished the answer is whole."""
-        if self.state.complete or not self._begun or self._begun != self._finished:
+        if self.state.complete or not self.state.begun or self.state.begun != self.state.finished:
             return b""
         self.state.complete = True
         return encode_event(_DONE)
@@ -129,10 +127,10 @@ class OpenAIStream:
             index = choice.get("index", 0)
             if not isinstance(index, int):
                 raise GarbledReply("The provider's stream has a choice whose 'index' is not a number.")
-            self._begun.add(index)
+            self.state.begun.add(index)
             if choice.get("finish_reason"):
                 changed |= normalise_finish(choice)
-                self._finished.add(index)
+                self.state.finished.add(index)
             delta = choice.get("delta")
             if isinstance(delta, dict):
                 changed |= normalise_message(delta, whole=False)

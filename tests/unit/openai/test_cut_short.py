@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from extproc.openai.call import Operation
-from extproc.openai.cut_short import end_stream, is_ended
+from extproc.openai.cut_short import end_stream, says_end
 
 
 @pytest.mark.parametrize(
@@ -22,5 +22,5 @@ def test_a_stream_ends_as_one_that_reached_its_limit(operation: Operation, said:
     end, told = (orjson.loads(line.removeprefix("data: ")) for line in lines[:2])
     assert end["choices"] == [{"index": 1, **said, "finish_reason": "length"}]
     assert (end["id"], end["usage"], told["id"], told["choices"], told["usage"]) == ("c-1", None, "c-1", [], usage)
-    assert is_ended(end_stream(last, operation, None))
-    assert not is_ended(last)
+    assert says_end(end_stream(last, operation, None))
+    assert not says_end(last)
