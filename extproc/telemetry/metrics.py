@@ -18,6 +18,7 @@ from extproc.exchange.refusal import Refusal
 from extproc.exchange.trail import ANSWERED
 from extproc.exchange.verdict import Reason
 from extproc.metering.measured import UsageSource
+from extproc.openai.call import Operation
 from extproc.openai.usage import usage_counts
 from extproc.routing.decision import Decision
 from extproc.telemetry.experiment_metrics import ExperimentMetrics
@@ -48,10 +49,18 @@ class Metrics:
         self._experiments = ExperimentMetrics(registry)
 
     def _count_of_requests(self, registry: CollectorRegistry) -> None:
+        self._begun = cache(
+            Counter(
+                "kortex_begun_requests",
+                "Requests whose first attempt began: each once, however it ended, as the ledger has them.",
+                _CALL,
+                registry=registry,
+            ).labels
+        )
         self._requests = cache(
             Counter(
                 "kortex_requests",
-                "Requests that ended, by what the client was given.",
+                "Requests that ended with an attempt, by what the client was given; not those that ended between two.",
                 (*_CALL, "status"),
                 registry=registry,
             ).labels
@@ -99,7 +108,7 @@ class Metrics:
         self._failovers = cache(
             Counter(
                 "kortex_failovers",
-                "Attempts after which the next backend was tried.",
+                "Attempts that left their request to the next backend, which is not asked where the client has gone.",
                 ("route", "backend", "reason"),
                 registry=registry,
             ).labels
@@ -206,8 +215,11 @@ class Metrics:
         self._unrecorded.inc()
 
     def begun(self, attempt: Attempt) -> None:
-        """One more under way."""
+        """One more under way. The first begins the request, whose end may be known to another worker, or to none."""
         self._in_flight(attempt.target.backend).inc()
+        if attempt.number == 1:
+            assignment = attempt.assignment
+            self._begun(*_call(assignment.route, assignment.operation, stream=assignment.stream)).inc()
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:  # noqa: ARG002 - ids are no label
         """Count an attempt and, with its last attempt, the request."""
@@ -231,7 +243,7 @@ class Metrics:
         self._experiments.ended(outcome)
 
     def _count_request(self, outcome: Outcome) -> None:
-        call = (outcome.route, outcome.operation.value, "true" if outcome.stream else "false")
+        call = _call(outcome.route, outcome.operation, stream=outcome.stream)
         self._requests(*call, _status(outcome)).inc()
         self._request_duration(*call).observe(outcome.request_ms / 1_000)
 
@@ -251,6 +263,10 @@ class Metrics:
             self._cost(*place, outcome.cost.currency).inc(float(outcome.cost.amount))
         elif outcome.reason is None:
             self._unpriced(*place).inc()
+
+
+def _call(route: str, operation: Operation, *, stream: bool) -> tuple[str, str, str]:
+    return route, operation.value, "true" if stream else "false"
 
 
 def _status(outcome: Outcome) -> str:

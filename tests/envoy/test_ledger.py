@@ -203,6 +203,11 @@ def check_books(url: str, answered: list[str]) -> None:
     assert sums == {(sum(exchanges.values()), sum(attempts.values()), tokens)}
 
 
+def counted(kortex: KortexProcess, name: str) -> float:
+    """A counter's sum, whatever its labels are."""
+    return sum(value for series, value in kortex.metrics().items() if series.startswith(f"{name}{{"))
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     """One for all that do not kill it."""
@@ -237,6 +242,9 @@ def test_a_client_that_leaves_although_another_could_be_asked_has_made_a_request
         assert len(b.requests) == 1
         stream.join()
         kortex.until(lambda: sum(row["requests"] for row in usage(kortex)) == 2, "both are counted")
+        assert counted(kortex, "kortex_begun_requests_total") == 2
+        # Nobody has had a last word of the other one.
+        assert counted(kortex, "kortex_requests_total") == 1
     found = {row["request_id"]: row for row in rows(file, "exchanges")}
     left, slow = found["left"], found["slow"]
     assert slow["duration_ms"] > PATIENCE_MS * 1.2
