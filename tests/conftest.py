@@ -6,7 +6,7 @@ import fnmatch
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # What an unconfigured gateway or an HTTP client would pick up from the environment.
 _PERSONAL = (
@@ -15,7 +15,13 @@ _PERSONAL = (
 )
 
 # An example may take long on a busy machine; a test that hangs is ended by the timeout that every test has.
-settings.register_profile("kortex", parent=settings.get_profile(settings.get_current_profile_name()), deadline=None)
+# A busy machine is no defect.
+settings.register_profile(
+    "kortex",
+    parent=settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("kortex")
 
 
