@@ -20,6 +20,7 @@ from extproc.openai.call import Call, Operation
 from extproc.routing.target import Target
 
 _NOTHING: Final = Demand(input=0, asked=None, most=None, prices=())
+_PLAIN: Final = (None,)
 _MOST_BOOKED: Final = 10**17
 """By one attempt. A server may report any number, and stores count in 64 bits: several of them must still be a sum."""
 
@@ -95,13 +96,20 @@ def charge_for(
         input=estimate_input(fields, call.operation, targets[0][1]).tokens,
         asked=requested_output(fields),
         most=max(known, default=None),
-        prices=tuple([target.price(model, at=now) for target, model in targets]),
+        prices=tuple(
+            [target.price(model, at=now, service_tier=tier) for target, model in targets for tier in _tiers(fields)]
+        ),
         images=images,
     )
     whole = not call.stream and call.operation is not Operation.EMBEDDINGS
     longest = _enforced(found, demand) if whole else None
     most = None if longest is None else max(1, longest // requested_answers(fields))
     return Charge(found, subject, demand, call.stream, most)
+
+
+def _tiers(fields: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Those that may serve the call: a provider that has no room for it in the one it asks for may take another."""
+    return (None, "priority") if fields.get("service_tier") == "priority" else _PLAIN
 
 
 def _enforced(policies: Sequence[Policy], demand: Demand) -> int | None:
