@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Final
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from extproc.openai.stretched import stretch
 
 _PLAIN: Final = " ,;:.()[]_-"
 _UNITS: Final = {unit.value: unit for unit in Unit}
+_OPERATIONS: Final = {operation.value: operation for operation in Operation}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +84,12 @@ class Assignment:
         return ((DECISION, self.decision or ""), (DECISION_REASON, quote(reason, safe=_PLAIN)))
 
     def to_header(self, reservation: Reservation | None = None) -> bytes:
-        """Compact JSON, named tuples without their names; control characters cannot occur in it.
+        """Compact JSON, with names only where Envoy's own filter looks for them; without control characters.
 
         A ``reservation`` that was made after everything else stands beside it, and is read in place of its own.
         """
-        return orjson.dumps((self, reservation), default=tuple)
+        told = {"plan": self.plan, "try_ms": self.try_ms, "arrived_ms": self.arrived_ms}
+        return orjson.dumps((told, _untold(self), reservation), default=tuple)
 
     def call(self, body: bytes) -> Call:
         """The client's request, as arrival understood it; made cheaper where a budget runs low."""
@@ -112,17 +115,25 @@ class Assignment:
         return stretch(body, self.operation, max_output=self.max_output, less_reasoning=self.less_reasoning)
 
 
+_TOLD: Final = frozenset({"plan", "try_ms", "arrived_ms"})
+"""What ``extproc.bootstrap.trail_filter`` reads, by these names."""
+_UNTOLD: Final = tuple([field.name for field in fields(Assignment) if field.name not in _TOLD])
+_untold: Final = attrgetter(*_UNTOLD)
+
+
 def read_assignment(header: str | None) -> Assignment:
     """The inverse of ``to_header``. Raises InternalError: the request did not come through the edge listener."""
     try:
-        fields, reservation = orjson.loads(header or "")
-        fields["operation"] = Operation(fields["operation"])
-        fields["plan"] = tuple(fields["plan"])
-        fields["experiments"] = tuple(fields["experiments"])
-        caller = fields["caller"]
-        fields["caller"] = Caller(**caller | {"tags": tuple(caller["tags"])})
-        fields["reservation"] = _reservation(*(reservation or fields["reservation"]))
-        return Assignment(**fields)
+        told, untold, reservation = orjson.loads(header or "")
+        told["plan"] = tuple(told["plan"])
+        told.update(zip(_UNTOLD, untold, strict=True))
+        told["operation"] = _OPERATIONS[told["operation"]]
+        told["experiments"] = tuple(told["experiments"])
+        caller = told["caller"]
+        caller["tags"] = tuple(caller["tags"])
+        told["caller"] = Caller(**caller)
+        told["reservation"] = _reservation(*(reservation or told["reservation"]))
+        return Assignment(**told)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         message = "A provider listener was reached without passing the edge listener."
         raise InternalError(message) from None

@@ -214,7 +214,8 @@ def test_plan_answers_404_when_no_route_has_the_model(snapshot: Snapshot) -> Non
 
 def test_assignment_is_refused_when_the_edge_did_not_write_it() -> None:
     """A provider listener that is reached by another way serves nothing."""
-    for header in (None, "", "{}", '{"operation":"chat"}', "x"):
+    odd = ('{"operation":"chat"}', "[[],[],null]", '[{"plan":[]},[],null]', '[{"plan":[]},null,null]', '"abc"')
+    for header in (None, "", "{}", "x", *odd):
         with pytest.raises(KortexError, match="without passing the edge"):
             read_assignment(header)
 
