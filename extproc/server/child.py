@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import time
 from typing import Final
 
 import uvloop
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, values
 
 from extproc.config.load import ConfigError
 from extproc.credentials.secrets import FilesRead
@@ -138,6 +139,15 @@ class Child:
         return Configured(number=message.number)
 
 
+def _count_as_one_process() -> None:
+    """Before any metric is made. A worker does not fork: to ask at each count whether it has takes a 20th of a request.
+
+    https://prometheus.github.io/client_python/multiprocess/
+    """
+    own = os.getpid()
+    values.ValueClass = values.MultiProcessValue(lambda: own)  # type: ignore[no-untyped-call] # as shipped
+
+
 async def _serve(address: str, control_fd: int, board_fd: int) -> None:
     # The terminal's Ctrl-C reaches the whole group, but it is the supervisor that says when to end.
     loop = asyncio.get_running_loop()
@@ -161,6 +171,7 @@ def main() -> None:
     parser.add_argument("--board-fd", type=int, required=True)
     arguments = parser.parse_args()
     settle_memory()
+    _count_as_one_process()
     uvloop.run(_serve(arguments.address, arguments.control_fd, arguments.board_fd))
 
 

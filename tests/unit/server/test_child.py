@@ -50,6 +50,28 @@ def test_nothing_heavy_is_imported_before_the_config_is_known() -> None:
     assert HEAVY & imported == set()
 
 
+COUNT = """
+import os
+from prometheus_client import Counter
+from extproc.server import child
+
+child._count_as_one_process()
+counter, asked = Counter("asked", "..."), []
+os.getpid = lambda: asked.append(1) or 1
+for _ in range(9):
+    counter.inc()
+print(len(asked), os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+"""
+
+
+def test_a_worker_does_not_ask_who_it_is_at_each_count(tmp_path: Path) -> None:
+    """Its files are named by its process, so that they are found when that has ended."""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", COUNT], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        shown, _ = process.communicate(timeout=60)
+    assert shown == f"0 ['counter_{process.pid}.db']\n"
+
+
 @pytest.fixture
 async def told(tmp_path: Path) -> AsyncIterator[Channel]:
     """What the supervisor has of a worker that has just been started."""
