@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from extproc.config.limits import Estimator
 from extproc.metering.cost import text_cost
-from extproc.metering.rates import Price
-
-_NANO: Final = 9
+from extproc.metering.rates import NANO, Price
 
 
 class Demand(NamedTuple):
@@ -56,18 +54,18 @@ def _text_billionths(tokens: int, answer: int, price: Price) -> int:
 
 def billionths(amount: Decimal) -> int:
     """Money as stores count it, rounded."""
-    return int(amount.scaleb(_NANO).to_integral_value(ROUND_HALF_EVEN))
+    return int(amount.scaleb(NANO).to_integral_value(ROUND_HALF_EVEN))
 
 
 def whole_billionths(amount: Decimal) -> tuple[int, Decimal]:
     """The same without rounding: how many, and what is left."""
-    scaled = amount.scaleb(_NANO)
+    scaled = amount.scaleb(NANO)
     whole = int(scaled)
     return whole, scaled - whole
 
 
 def spell_billionths(amount: int) -> str:
     """The same for people: two digits behind the point, more where they count."""
-    text = f"{Decimal(amount).scaleb(-_NANO):f}".rstrip("0")
+    text = f"{Decimal(amount).scaleb(-NANO):f}".rstrip("0")
     whole, _, part = text.partition(".")
     return f"{whole}.{part.ljust(2, '0')}"

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 _NOTHING: Final = Decimal(0)
-_NANO: Final = 9
+NANO: Final = 9
+"""Places behind the point of what budgets count money in: billionths."""
 
 
 class PriceSource(StrEnum):
@@ -65,7 +66,7 @@ class Price:
 
     def __post_init__(self) -> None:
         """Once: a price is reckoned with for every call."""
-        scaled = [amount.scaleb(_NANO) for amount in (self.request, self.input.base, self.output.base)]
+        scaled = [amount.scaleb(NANO) for amount in (self.request, self.input.base, self.output.base)]
         plain = not self.input.tiers and not self.output.tiers and all(amount == int(amount) for amount in scaled)
         request, read, written = map(int, scaled)
         object.__setattr__(self, "billionths", (request, read, written) if plain else None)

@@ -34,13 +34,13 @@ _SWEPT: Final = 1_000
 _NONE: Final = "-"
 
 
-def _script(name: str) -> Script:
-    return written(Path(__file__).with_name(name).read_text("utf-8"))
+def _script(*names: str) -> Script:
+    return written("".join(Path(__file__).with_name(name).read_text("utf-8") for name in names))
 
 
-_RESERVE: Final = _script("reserve.lua")
+_RESERVE: Final = _script("give_back.lua", "reserve.lua")
 _SETTLE: Final = _script("settle.lua")
-_RELEASE: Final = _script("release.lua")
+_RELEASE: Final = _script("give_back.lua", "release.lua")
 _FIRST: Final = written("""
 if ARGV[1] == '' then return redis.call('SET', KEYS[1], '1', 'NX') and 1 or 0 end
 return redis.call('SET', KEYS[1], '1', 'NX', 'EXAT', ARGV[1]) and 1 or 0

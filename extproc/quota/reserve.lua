@@ -8,23 +8,8 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local following = string.gmatch(ARGV[1], '%S+')
 local id, lasts, kept = following(), tonumber(following()), tonumber(following())
 
-local function give_back(name)
-  local stored = redis.call('GET', name)
-  if not stored or stored == '' then return stored end
-  for _, line in ipairs(cjson.decode(stored)) do
-    if line[3] ~= '0' and redis.call('HEXISTS', line[1], 'h' .. line[2]) == 1 then
-      redis.call('HINCRBY', line[1], 'h' .. line[2], '-' .. line[3])
-    end
-  end
-  redis.call('DEL', name)
-end
-
 -- What others hold beyond their time, and what this one holds if it was asked for before and the answer got lost.
-local base = string.sub(KEYS[2], 1, -1 - #id)
-for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 20)) do
-  give_back(base .. expired)
-  redis.call('ZREM', KEYS[1], expired)
-end
+give_back_expired(string.sub(KEYS[2], 1, -1 - #id), now, 20)
 if give_back(KEYS[2]) == '' then return '0 ' .. string.format('%.6f', now) end  -- see extproc/quota/release.lua
 
 local function look_at_rate(key, amount, capacity, per_second)
