@@ -30,6 +30,10 @@ run: $(RUN_STAMP) ## start the gateway on http://127.0.0.1:8080
 test: $(TEST_STAMP) ## run every test
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --ignore=tests/bench tests $(ARGS)
 
+.PHONY: test-failed
+test-failed: $(TEST_STAMP) ## run those again, one by one, that failed in the last `make test`
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --ignore=tests/bench tests $(ARGS)
+
 # Two at least, so that tests that only pass alone are found out; four at most: each may own an Envoy.
 TEST_WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -gt 4 ] && n=4; echo $$n)
 
