@@ -53,7 +53,7 @@ MAY_CATCH_ALL = (
     "extproc/quota/transaction.py",  # the loop's callback: whoever waits is told, whatever it is
     "extproc/server/attempt_stream.py",
     "extproc/server/grpc_call.py",
-    "extproc/server/grpc_server.py",  # the loop's callback: one event's failure is not the next one's
+    "extproc/server/grpc_polling.py",  # the loop's callback: one event's failure is not the next one's
     "extproc/server/reload.py",
     "extproc/server/stream.py",
 )

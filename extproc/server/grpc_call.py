@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 from extproc.server import grpc_core as core
+from extproc.server.grpc_polling import Polling
 
 _LOG: Final = logging.getLogger(__name__)
 _MOST_UNSENT: Final = 16
@@ -32,8 +33,11 @@ class Aborted(Exception):
 class Calls:
     """Those of one server whose status has not been sent."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, polling: Polling) -> None:
         self.loop = loop
+        self.polling = polling
+        self.over = _Over(polling)
+        """Told when there is nothing to be done for a call any more."""
         self.closed = False
         """The core ends the process of whoever begins anything with it now."""
         self._under_way: set[ServedCall] = set()
@@ -68,8 +72,8 @@ class ServedCall:
     """A call, from its beginning to its status. It runs on the event loop's thread."""
 
     __slots__ = (
-        *("_begun", "_call", "_calls", "_flush_due", "_handler", "_loop", "_metadata", "_over", "_receiving"),
-        *("_status", "_task", "_unread", "_unsent", "_waiter", "_watched", "more", "sending"),
+        *("_begun", "_call", "_calls", "_flush_due", "_handler", "_loop", "_metadata", "_more", "_over"),
+        *("_receiving", "_sending", "_status", "_task", "_unread", "_unsent", "_waiter", "_watched"),
     )
 
     def __init__(self, event: core.Event, handler: Handler, calls: Calls) -> None:
@@ -84,10 +88,7 @@ class ServedCall:
         self._unsent: deque[bytes] = deque()
         self._status: tuple[int, bytes] | None = None
         self._begun = self._over = self._receiving = self._flush_due = self._watched = False
-        self.sending = False
-        """Set here, and reset by the thread that polls."""
-        self.more = False
-        """Something waits until nothing is being sent."""
+        self._sending = self._more = False
         calls.begun(self)
         self._receive()
 
@@ -105,7 +106,7 @@ class ServedCall:
         """
         self._waiter = waiter = self._loop.create_future()
         is_there = self._unread is not None or self._over
-        if silent and len(self._unsent) == 1 and not (is_there or self.sending or self._receiving):
+        if silent and len(self._unsent) == 1 and not (is_there or self._sending or self._receiving):
             self._ask()
             return waiter
         if self._unsent:
@@ -129,21 +130,27 @@ class ServedCall:
         """The peer's next message is there, or there are none any more. With the first of that, the handler begins."""
         self._receiving = False
         self._unread, self._over = message, message is None
+        if message is None:
+            self._calls.polling.a_call_ended()
         if self._task is None and self._status is None:
             self._task = self._loop.create_task(self._run())
         elif self._waiter is not None:
             self._deliver()
 
     def sent(self) -> None:
-        """Nothing is being sent, and something has waited for that."""
+        """Nothing is being sent any more."""
+        self._sending = False
+        if not self._more:
+            return
         self._send()
         if self._waiter is not None and len(self._unsent) <= _MOST_UNSENT:
             self._receive()
 
     def asked(self, message: bytes | None) -> None:
         """Both that the last message was sent, and ``received``."""
+        self._sending = False
         self.received(message)
-        if self.more:
+        if self._more:
             self._send()
 
     def watch(self) -> None:
@@ -183,6 +190,7 @@ class ServedCall:
     def _receive(self) -> None:
         if not self._receiving:
             self._receiving = True
+            self._calls.polling.soon()
             self._start((core.ReceiveMessage(core.NO_FLAGS),), _Received(self))
 
     def _flush(self) -> None:
@@ -191,19 +199,20 @@ class ServedCall:
             self._send()
 
     def _ask(self) -> None:
-        self.sending = self._receiving = True
+        self._sending = self._receiving = True
+        self._calls.polling.soon()
         self._start([*self._message(), core.ReceiveMessage(core.NO_FLAGS)], _Asked(self))
 
     def _send(self) -> None:
         """Start to send what there is, unless the last of that is still on its way."""
-        # Before the look at ``sending``: the other thread resets that, and looks at this one then.
-        self.more = True
-        if self.sending:
+        if self._sending:
+            self._more = True
+            self._calls.polling.soon()
             return
-        operations, self.more = self._message(), bool(self._unsent)
+        operations, self._more = self._message(), bool(self._unsent)
         if self._status is None or self._unsent:
             if operations:
-                self.sending = True
+                self._sending = True
                 self._start(operations, _Sent(self))
             return
         operations.append(core.SendStatus(None, *self._status, core.NO_FLAGS))
@@ -211,9 +220,9 @@ class ServedCall:
             operations.append(core.SendInitialMetadata(None, core.NO_FLAGS))
         if not self._watched:
             operations.append(core.ReceiveClose(core.NO_FLAGS))
-        self.sending = True  # and stays so: nothing can follow
+        self._sending = True  # and stays so: nothing can follow
         self._calls.ended(self)
-        self._start(operations, ENDED)
+        self._start(operations, self._calls.over)
 
     def _message(self) -> list[core.Operation]:
         """The next of them, and what must go before the first."""
@@ -247,19 +256,12 @@ class _Told:
 class _Received(_Told):
     __slots__ = ()
 
-    def completed(self, _event: core.Event) -> bool:
-        return True
-
     def heard(self, event: core.Event) -> None:
         self._call.received(event.batch_operations[0].message())
 
 
 class _Asked(_Told):
     __slots__ = ()
-
-    def completed(self, _event: core.Event) -> bool:
-        self._call.sending = False
-        return True
 
     def heard(self, event: core.Event) -> None:
         self._call.asked(event.batch_operations[-1].message())
@@ -268,10 +270,6 @@ class _Asked(_Told):
 class _Sent(_Told):
     __slots__ = ()
 
-    def completed(self, _event: core.Event) -> bool:
-        self._call.sending = False
-        return self._call.more
-
     def heard(self, _event: core.Event) -> None:
         self._call.sent()
 
@@ -279,21 +277,14 @@ class _Sent(_Told):
 class _Closed(_Told):
     __slots__ = ()
 
-    def completed(self, event: core.Event) -> bool:
-        return bool(event.batch_operations[0].cancelled())
+    def heard(self, event: core.Event) -> None:
+        if event.batch_operations[0].cancelled():
+            self._call.cancelled()
+
+
+class _Over:
+    def __init__(self, polling: Polling) -> None:
+        self._polling = polling
 
     def heard(self, _event: core.Event) -> None:
-        self._call.cancelled()
-
-
-class _Ended:
-    """There is nothing to be done any more."""
-
-    def completed(self, _event: core.Event) -> bool:
-        return False
-
-    def heard(self, event: core.Event) -> None:
-        raise AssertionError(event)
-
-
-ENDED: Final = _Ended()
+        self._polling.a_call_ended()

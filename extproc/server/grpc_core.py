@@ -15,9 +15,10 @@ from enum import IntEnum
 from importlib import import_module
 from typing import Any, Final, Protocol, TypeAlias
 
-# The thread that polls reads from the connections itself, instead of being woken by another that has read: a quarter of
-# a request's CPU time. The names are the core's own: grpc/src/core/lib/experiments/experiments.yaml.
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
+# Whoever asks for events reads from the connections, instead of being woken by a thread that has read: grpc_polling.py.
+# The names are the core's own: grpc/src/core/lib/experiments/experiments.yaml.
+_OURS: Final = "-event_engine_listener"
+os.environ["GRPC_EXPERIMENTS"] = ",".join(filter(None, (os.environ.get("GRPC_EXPERIMENTS"), _OURS)))
 
 import grpc  # noqa: F401 - the core's package, which reads that as it is loaded
 
@@ -56,7 +57,11 @@ class Event(Protocol):
 
     @property
     def tag(self) -> Tag | None:
-        """The one that was given for it; None when the queue has shut down."""
+        """The one that was given for it; None when there is no event, or when there will be none."""
+
+    @property
+    def completion_type(self) -> int:
+        """``SHUT_DOWN``, for one."""
 
     @property
     def success(self) -> bool:
@@ -82,18 +87,15 @@ class Event(Protocol):
 class Tag(Protocol):
     """Who is told of an event."""
 
-    def completed(self, event: Event) -> bool:
-        """On the thread that polls: note it. Whether ``heard`` is to be called."""
-
     def heard(self, event: Event) -> None:
-        """On the event loop's thread."""
+        """It is there."""
 
 
 class CompletionQueue(Protocol):
     """Where events come from."""
 
-    def poll(self) -> Event:
-        """Wait for the next one, without Python's global lock."""
+    def poll(self, deadline: float) -> Event:
+        """Wait for the next one until ``deadline``, without Python's lock; Unix seconds."""
 
     def shutdown(self) -> None:
         """No event follows; its owner has seen to that."""
@@ -134,6 +136,9 @@ ReceiveClose: Final[Callable[[int], Operation]] = _core.ReceiveCloseOnServerOper
 SendInitialMetadata: Final[Callable[[None, int], Operation]] = _core.SendInitialMetadataOperation
 SendMessage: Final[Callable[[bytes, int], Operation]] = _core.SendMessageOperation
 SendStatus: Final[Callable[[None, int, bytes, int], Operation]] = _core.SendStatusFromServerOperation
+
+SHUT_DOWN: Final[int] = _core.CompletionType.queue_shutdown
+"""The queue has no more events."""
 
 NO_FLAGS: Final = 0
 BUFFER_HINT: Final[int] = _core.WriteFlag.buffer_hint

@@ -1,0 +1,126 @@
+"""What gRPC's core has to tell, heard on the event loop's own thread.
+
+A thread that polls wakes for each event, asks for Python's lock, which the event loop has to win back in the middle of
+its work, and wakes the event loop. Here the event loop watches the epoll that the core waits with, and asks the core
+for its events when that has some: the core then reads from the connections on this thread, too.
+
+Two things come without that file's telling. What the core completes while it is given something to do is looked for at
+the end of the turn (``soon``). And some is completed by a thread of the core: where a client's RST_STREAM is read
+together with what it sent next, the core leaves the rest to its pool, so that nobody keeps it busy by beginning and
+cancelling calls (``read_action_parse_loop_locked`` in src/core/ext/transport/chttp2/transport/chttp2_transport.cc).
+Envoy sends one when an ext_proc stream has ended, hence with each request. After an end (``a_call_ended``) the event
+loop therefore waits within the core, for at most a millisecond and with nothing else to do; any thread of the core ends
+that wait. What comes later still is found by looking again, first after milliseconds and then more and more seldom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import Final
+
+from extproc.server import grpc_core as core
+
+_LOG: Final = logging.getLogger(__name__)
+_AT_ONCE: Final = 64
+"""Events that are heard before the event loop turns to what they led to."""
+
+_AT_ANY_RATE: Final = 0.0
+"""As a deadline: long past."""
+
+_TURNS: Final = 2
+"""Of the event loop, within which it does what an event led to; then it has time."""
+
+_WAIT: Final = 0.001
+_SOONEST: Final = 0.002
+_LATEST: Final = 0.25
+"""Seconds: to wait within the core, and between looks that nothing asked for."""
+
+_BLIND: Final = 0.001
+"""Seconds between looks where there is no file to watch: on systems without Linux's epoll, to try things out."""
+
+
+class Polling:
+    """Hears the events of ``queue``. A process has one at a time: the core shares its epoll among all of its queues."""
+
+    def __init__(self, queue: core.CompletionQueue, epoll: int | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue = queue
+        self._epoll = epoll
+        self._loop = loop
+        self._due = self._hearing = self._lingering = self._ended = self._over = False
+        self._pause = self._latest = _LATEST if epoll is not None else _BLIND
+        self._timer = loop.call_later(self._pause, self._look_again)
+        if epoll is not None:
+            loop.add_reader(epoll, self._look)
+        else:
+            _LOG.warning("this system does not tell when Envoy has sent something; looking every millisecond")
+
+    def soon(self) -> None:
+        """Look at the end of this turn: what has just been begun may have been completed."""
+        if not (self._due or self._hearing):
+            self._due = True
+            self._loop.call_soon(self._look_once)
+
+    def a_call_ended(self) -> None:
+        """More may come of that than this thread is told."""
+        self._ended = True
+        if self._pause > _SOONEST:
+            self._pause = _SOONEST
+            self._timer.cancel()
+            self._timer = self._loop.call_later(_SOONEST, self._look_again)
+
+    async def close(self) -> None:
+        """When the queue is being shut down: hear what is left. Nothing is heard afterwards."""
+        while True:
+            self._hear(_AT_ANY_RATE)
+            if self._over:
+                break
+            await asyncio.sleep(_WAIT)
+        self._timer.cancel()
+        if self._epoll is not None:
+            self._loop.remove_reader(self._epoll)
+            os.close(self._epoll)
+
+    def _look(self) -> None:
+        self._hear(_AT_ANY_RATE)
+        if self._ended and not self._lingering:
+            self._lingering = True
+            self._loop.call_soon(self._linger, _TURNS)
+
+    def _look_once(self) -> None:
+        self._due = False
+        self._look()
+
+    def _look_again(self) -> None:
+        self._pause = min(self._pause * 2, self._latest)
+        self._timer = self._loop.call_later(self._pause, self._look_again)
+        self._look()
+
+    def _linger(self, turns: int) -> None:
+        if turns or self._due:
+            self._loop.call_soon(self._linger, max(0, turns - 1))
+            return
+        self._lingering = self._ended = False
+        self._hear(time.time() + _WAIT)
+        if self._ended:
+            self._look()
+
+    def _hear(self, deadline: float) -> None:
+        poll = self._queue.poll
+        self._hearing = True
+        for _ in range(_AT_ONCE):
+            event = poll(deadline)
+            tag = event.tag
+            if tag is None:
+                self._hearing = False
+                self._over = event.completion_type == core.SHUT_DOWN
+                return
+            deadline = _AT_ANY_RATE
+            try:
+                tag.heard(event)
+            except Exception:
+                _LOG.exception("a gRPC event was not handled")
+        self._hearing = False
+        self.soon()
