@@ -17,8 +17,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 # Whoever asks for events reads from the connections, instead of being woken by a thread that has read: grpc_polling.py.
 # The names are the core's own: grpc/src/core/lib/experiments/experiments.yaml.
-_OURS: Final = "-event_engine_listener"
-os.environ["GRPC_EXPERIMENTS"] = ",".join(filter(None, (os.environ.get("GRPC_EXPERIMENTS"), _OURS)))
+os.environ["GRPC_EXPERIMENTS"] = f"{os.environ.get('GRPC_EXPERIMENTS', '')},-event_engine_listener".lstrip(",")
 
 import grpc  # noqa: F401 - the core's package, which reads that as it is loaded
 

@@ -10,7 +10,8 @@ together with what it sent next, the core leaves the rest to its pool, so that n
 cancelling calls (``read_action_parse_loop_locked`` in src/core/ext/transport/chttp2/transport/chttp2_transport.cc).
 Envoy sends one when an ext_proc stream has ended, hence with each request. After an end (``a_call_ended``) the event
 loop therefore waits within the core, for at most a millisecond and with nothing else to do; any thread of the core ends
-that wait. What comes later still is found by looking again, first after milliseconds and then more and more seldom.
+that wait. If a call begins meanwhile (``a_call_began``), its first message is waited for like that, too. What comes
+later still is found by looking again, first after milliseconds and then more and more seldom.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Polling:
         self._queue = queue
         self._epoll = epoll
         self._loop = loop
-        self._due = self._hearing = self._lingering = self._ended = self._over = False
+        self._due = self._hearing = self._over = False
+        self._lingering = self._waiting = self._ended = False
+        self._turns = 0
         self._pause = self._latest = _LATEST if epoll is not None else _BLIND
         self._timer = loop.call_later(self._pause, self._look_again)
         if epoll is not None:
@@ -71,6 +74,10 @@ class Polling:
             self._timer.cancel()
             self._timer = self._loop.call_later(_SOONEST, self._look_again)
 
+    def a_call_began(self) -> None:
+        """If a thread of the core has told of it, that will tell of more."""
+        self._ended = self._ended or self._waiting
+
     async def close(self) -> None:
         """When the queue is being shut down: hear what is left. Nothing is heard afterwards."""
         while True:
@@ -87,7 +94,7 @@ class Polling:
         self._hear(_AT_ANY_RATE)
         if self._ended and not self._lingering:
             self._lingering = True
-            self._loop.call_soon(self._linger, _TURNS)
+            self._loop.call_soon(self._linger)
 
     def _look_once(self) -> None:
         self._due = False
@@ -98,12 +105,15 @@ class Polling:
         self._timer = self._loop.call_later(self._pause, self._look_again)
         self._look()
 
-    def _linger(self, turns: int) -> None:
-        if turns or self._due:
-            self._loop.call_soon(self._linger, max(0, turns - 1))
+    def _linger(self) -> None:
+        if self._turns or self._due:
+            self._turns = max(0, self._turns - 1)
+            self._loop.call_soon(self._linger)
             return
         self._lingering = self._ended = False
+        self._waiting = True
         self._hear(time.time() + _WAIT)
+        self._waiting = False
         if self._ended:
             self._look()
 
@@ -118,6 +128,7 @@ class Polling:
                 self._over = event.completion_type == core.SHUT_DOWN
                 return
             deadline = _AT_ANY_RATE
+            self._turns = _TURNS
             try:
                 tag.heard(event)
             except Exception:

@@ -78,6 +78,7 @@ class Server:
             self._await_call()
         if self._calls is None:
             return
+        self._calls.polling.a_call_began()
         handler = self._handlers.get(event.call_details.method)
         if handler is None:
             operations = (
