@@ -133,6 +133,7 @@ class ServedCall:
         if message is None:
             self._calls.polling.a_call_ended()
         if self._task is None and self._status is None:
+            self._calls.polling.a_message_came()
             self._task = self._loop.create_task(self._run())
         elif self._waiter is not None:
             self._deliver()

@@ -5,13 +5,14 @@ its work, and wakes the event loop. Here the event loop watches the epoll that t
 for its events when that has some: the core then reads from the connections on this thread, too.
 
 Two things come without that file's telling. What the core completes while it is given something to do is looked for at
-the end of the turn (``soon``). And some is completed by a thread of the core: where a client's RST_STREAM is read
-together with what it sent next, the core leaves the rest to its pool, so that nobody keeps it busy by beginning and
-cancelling calls (``read_action_parse_loop_locked`` in src/core/ext/transport/chttp2/transport/chttp2_transport.cc).
-Envoy sends one when an ext_proc stream has ended, hence with each request. After an end (``a_call_ended``) the event
-loop therefore waits within the core, for at most a millisecond and with nothing else to do; any thread of the core ends
-that wait. If a call begins meanwhile (``a_call_began``), its first message is waited for like that, too. What comes
-later still is found by looking again, first after milliseconds and then more and more seldom.
+the end of the turn (``soon``). And some is completed by a thread of the core. That reads what a new connection begins
+with; and where a client's RST_STREAM is read together with what it sent next, the core leaves the rest to its pool, so
+that nobody keeps it busy by beginning and cancelling calls (``read_action_parse_loop_locked`` in
+src/core/ext/transport/chttp2/transport/chttp2_transport.cc). Envoy sends one when an ext_proc stream has ended, hence
+with each request. After an end (``a_call_ended``), and when a call has begun without the message that it begins with
+(``a_call_began``), the event loop therefore waits within the core, for at most a millisecond and with nothing else to
+do; any thread of the core ends that wait. What comes later still is found by looking again, first after milliseconds
+and then more and more seldom.
 """
 
 from __future__ import annotations
@@ -51,12 +52,13 @@ class Polling:
         self._epoll = epoll
         self._loop = loop
         self._due = self._hearing = self._over = False
-        self._lingering = self._waiting = self._ended = False
+        self._lingering = self._ended = False
+        self._silent = 0
         self._turns = 0
         self._pause = self._latest = _LATEST if epoll is not None else _BLIND
         self._timer = loop.call_later(self._pause, self._look_again)
         if epoll is not None:
-            loop.add_reader(epoll, self._look)
+            loop.add_reader(epoll, self._look_at_connections)
         else:
             _LOG.warning("this system does not tell when Envoy has sent something; looking every millisecond")
 
@@ -69,14 +71,15 @@ class Polling:
     def a_call_ended(self) -> None:
         """More may come of that than this thread is told."""
         self._ended = True
-        if self._pause > _SOONEST:
-            self._pause = _SOONEST
-            self._timer.cancel()
-            self._timer = self._loop.call_later(_SOONEST, self._look_again)
+        self._look_again_soon()
 
     def a_call_began(self) -> None:
-        """If a thread of the core has told of it, that will tell of more."""
-        self._ended = self._ended or self._waiting
+        """Its first message has been sent with it, and ``a_message_came`` should follow at once."""
+        self._silent += 1
+
+    def a_message_came(self) -> None:
+        """The first one of a call."""
+        self._silent = max(0, self._silent - 1)
 
     async def close(self) -> None:
         """When the queue is being shut down: hear what is left. Nothing is heard afterwards."""
@@ -90,11 +93,17 @@ class Polling:
             self._loop.remove_reader(self._epoll)
             os.close(self._epoll)
 
-    def _look(self) -> None:
-        self._hear(_AT_ANY_RATE)
-        if self._ended and not self._lingering:
+    def _look_at_connections(self) -> None:
+        if not self._look():
+            # A new connection, for one, or a part of a message.
+            self._look_again_soon()
+
+    def _look(self) -> bool:
+        heard = self._hear(_AT_ANY_RATE)
+        if (self._ended or self._silent) and not self._lingering:
             self._lingering = True
             self._loop.call_soon(self._linger)
+        return heard
 
     def _look_once(self) -> None:
         self._due = False
@@ -105,28 +114,35 @@ class Polling:
         self._timer = self._loop.call_later(self._pause, self._look_again)
         self._look()
 
+    def _look_again_soon(self) -> None:
+        if self._pause > _SOONEST:
+            self._pause = _SOONEST
+            self._timer.cancel()
+            self._timer = self._loop.call_later(_SOONEST, self._look_again)
+
     def _linger(self) -> None:
         if self._turns or self._due:
             self._turns = max(0, self._turns - 1)
             self._loop.call_soon(self._linger)
             return
         self._lingering = self._ended = False
-        self._waiting = True
-        self._hear(time.time() + _WAIT)
-        self._waiting = False
-        if self._ended:
+        if not self._hear(time.time() + _WAIT):
+            self._silent = 0
+            self._look_again_soon()
+        elif self._ended or self._silent:
             self._look()
 
-    def _hear(self, deadline: float) -> None:
+    def _hear(self, deadline: float) -> bool:
+        """Whether there was anything."""
         poll = self._queue.poll
         self._hearing = True
-        for _ in range(_AT_ONCE):
+        for heard in range(_AT_ONCE):
             event = poll(deadline)
             tag = event.tag
             if tag is None:
                 self._hearing = False
                 self._over = event.completion_type == core.SHUT_DOWN
-                return
+                return heard > 0
             deadline = _AT_ANY_RATE
             self._turns = _TURNS
             try:
@@ -135,3 +151,4 @@ class Polling:
                 _LOG.exception("a gRPC event was not handled")
         self._hearing = False
         self.soon()
+        return True

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -135,7 +136,10 @@ class _Raw:
         self._socket.settimeout(20)
         self._socket.connect(str(path))
         self._unsent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(SETTINGS, 0, b"")
-        self._unread = b""
+        # What a connection begins with is read by other threads of the core's as well.
+        self.send()
+        self._unread = self._socket.recv(65_536)
+        time.sleep(0.2)
         self._last = -1
 
     def begin(self) -> int:
