@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import create_model
@@ -11,7 +11,7 @@ from pydantic import create_model
 from extproc.config.backends import Backend
 from extproc.config.consistency import contradictions, doubts
 from extproc.config.gateway import Config
-from extproc.config.problems import ConfigError, Finding, Problem, quoted, spell, suggest
+from extproc.config.problems import ConfigError, Finding, Path, Problem, quoted, spell, suggest
 from extproc.config.scalars import Name
 from extproc.config.validation import validate
 from extproc.config.yaml_text import Document, read
@@ -75,8 +75,19 @@ def _backend(
         case _ if "provider" in entry:
             message, hint = "must be the name of a provider", known
         case _:
-            return None, [Finding(path=path, message='the key "provider" is missing', hint=known, entry="provider")]
-    return None, [Finding(path=(*path, "provider"), message=message, hint=hint)]
+            missing = Finding(path=path, message='the key "provider" is missing', hint=known, entry="provider")
+            return None, [missing, *_wrong_for_all(entry, path, settings)]
+    return None, [Finding(path=(*path, "provider"), message=message, hint=hint), *_wrong_for_all(entry, path, settings)]
+
+
+def _wrong_for_all(entry: Mapping[str, object], path: Path, settings: Mapping[str, type[Backend]]) -> Iterator[Finding]:
+    """What is wrong with a backend whichever provider it turns out to be; hints that depend on that are left out."""
+    given = {**entry, "provider": ""}
+    verdicts = [{finding.place: finding.hint for finding in validate(one, given, path)[1]} for one in settings.values()]
+    for finding in validate(Backend, given, path)[1]:
+        if all(finding.place in verdict for verdict in verdicts) and finding.place != (*path, "provider"):
+            same = all(verdict[finding.place] == finding.hint for verdict in verdicts)
+            yield finding if same else replace(finding, hint=None)
 
 
 def _placed(findings: Iterable[Finding], document: Document) -> tuple[Problem, ...]:

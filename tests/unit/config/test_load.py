@@ -195,6 +195,36 @@ def test_an_entry_is_named_with_its_fault_when_it_is_wrong(text: str, problems: 
             ['b.provider: unknown provider "xyz", the providers are hosted, plain, tuned'],
             id="provider-unknown",
         ),
+        pytest.param(
+            "{provider: xyz, urll: 'http://b', maxOutput: 0, healthCheck: {interval: 5 s}, forwardHeaders: [cookie]}",
+            [
+                'b: unknown key "urll", did you mean "url"?',
+                "b.forwardHeaders: the header 'cookie' is never forwarded to a provider",
+                (
+                    "b.healthCheck.interval: '5 s' is not a duration: "
+                    "write a number with a unit, such as 500ms, 10s, 5m or 1h"
+                ),
+                "b.maxOutput: must be at least 1",
+                'b.provider: unknown provider "xyz", the providers are hosted, plain, tuned',
+            ],
+            id="provider-unknown-and-more-is-wrong",
+        ),
+        pytest.param(
+            "{provider: xyz, verbose: true, quiet: true}",
+            [
+                'b: unknown key "quiet"',
+                'b.provider: unknown provider "xyz", the providers are hosted, plain, tuned',
+            ],
+            id="a-key-that-some-provider-has",
+        ),
+        pytest.param(
+            "{model: 5}",
+            [
+                'b: the key "provider" is missing, the providers are hosted, plain, tuned',
+                "b.model: must be text, put it in quotes",
+            ],
+            id="no-provider-and-more-is-wrong",
+        ),
         pytest.param("{provider: plain}", ['b: the key "url" is missing'], id="key-missing"),
         pytest.param(
             "{provider: plain, url: 'http://b', verbose: true}",
