@@ -37,6 +37,8 @@ def create(  # noqa: PLR0913 - each is an option of the command line
     expires: Annotated[str | None, typer.Option(help="A date, or a date and time, from which it is refused.")] = None,
 ) -> None:
     """Make a key and print it, once: only its hash is kept. Without a file, print the entry for kortex.yaml, too."""
+    from datetime import UTC, datetime
+
     from extproc.cli.console import failures_told
     from extproc.config.keys import ClientKey
     from extproc.config.validation import validate
@@ -60,7 +62,7 @@ def create(  # noqa: PLR0913 - each is an option of the command line
         raise typer.BadParameter("; ".join(f"{'.'.join(map(str, found.path))} {found.message}" for found in problems))
     with failures_told(str(file)):
         if file is not None:
-            add_key(file, key)
+            add_key(file, key, now=datetime.now(UTC))
     typer.echo(secret)
     if file is None:
         import orjson

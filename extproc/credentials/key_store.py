@@ -57,12 +57,13 @@ def list_keys(path: Path) -> list[ClientKey]:
     return [entry for entry in entries if isinstance(entry, ClientKey)]
 
 
-def add_key(path: Path, key: ClientKey) -> None:
+def add_key(path: Path, key: ClientKey, *, now: datetime) -> None:
     """Raises KeyUnknown when the name is taken, KeyFileInvalid."""
 
     def add(keys: list[ClientKey]) -> list[ClientKey]:
-        if any(other.name == key.name for other in keys):
-            raise KeyUnknown(f"{path} has a key named {key.name} already: rotate it, or choose another name")
+        for other in keys:
+            if other.name == key.name:
+                raise KeyUnknown(f"{path} has a key named {key.name} already{_advice(other, now)}")
         return [*keys, key]
 
     _change(path, add)
@@ -81,14 +82,24 @@ def rotate_key(path: Path, name: str, secret: str, *, grace: timedelta, now: dat
     """Another secret for the same key; the one before is taken for ``grace`` longer. As ``add_key``."""
 
     def rotate(key: ClientKey) -> ClientKey:
-        if key.hash is None or (key.expires is not None and parse_moment(key.expires) <= now):
-            raise KeyUnknown(f"the key {name} has expired or is revoked: create another one")
+        if key.hash is None or _is_over(key, now):
+            raise KeyUnknown(f"the key {name} has expired or is revoked: create another one, with another name")
         former = [old for old in key.previous if parse_moment(old.expires) > now]
         if grace:
             former.append(FormerSecret(hash=key.hash, expires=spell_moment(now + grace)))
         return key.model_copy(update={"hash": hash_of(secret), "previous": tuple(former)})
 
     _change(path, lambda keys: _with(keys, path, name, rotate))
+
+
+def _is_over(key: ClientKey, now: datetime) -> bool:
+    return key.expires is not None and parse_moment(key.expires) <= now
+
+
+def _advice(taken: ClientKey, now: datetime) -> str:
+    if _is_over(taken, now):
+        return ", expired or revoked, which records still name: choose another name"
+    return ": rotate it, or choose another name"
 
 
 def _with(keys: list[ClientKey], path: Path, name: str, change: Callable[[ClientKey], ClientKey]) -> list[ClientKey]:

@@ -33,6 +33,11 @@ def told(*arguments: str) -> str:
     return CliRunner().invoke(app, ["keys", *arguments]).stderr
 
 
+def words(*arguments: str) -> str:
+    """Its standard error, however its lines are broken."""
+    return " ".join(told(*arguments).split())
+
+
 def holder(path: Path, secret: str) -> str | None:
     """The name of the key that a secret opens as."""
     ring = KeyRing(read_key_file(path).cuts)
@@ -91,17 +96,32 @@ def test_no_secret_opens_when_a_key_was_revoked(tmp_path: Path) -> None:
     assert "(over)" in kortex("list", "--file", str(path))
     kortex("rotate", "ci", "--file", str(path), code=1)
     kortex("create", "ci", "--file", str(path), code=1)
+    kortex("create", "ci-2", "--file", str(path))
     kortex("revoke", "nobody", "--file", str(path), code=1)
+
+
+def test_what_is_advised_can_be_done_when_a_name_is_taken(tmp_path: Path) -> None:
+    """A key that has ended is never rotated, so only another name helps there."""
+    path = str(tmp_path / "keys.jsonl")
+    kortex("create", "ci", "--file", path)
+    assert "rotate it, or choose another name" in words("create", "ci", "--file", path)
+    kortex("revoke", "ci", "--file", path)
+    advice = words("create", "ci", "--file", path)
+    assert "choose another name" in advice
+    assert "rotate" not in advice
+    assert "another name" in words("rotate", "ci", "--file", path)
 
 
 def test_no_key_is_lost_when_many_are_created_at_once(tmp_path: Path) -> None:
     """Each command reads and writes the whole file."""
     path = tmp_path / "keys.jsonl"
     program = (
-        "import sys; from pathlib import Path; from extproc.config.keys import ClientKey;"
+        "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
+        "from extproc.config.keys import ClientKey\n"
         "from extproc.credentials.key_store import add_key, hash_of, new_secret\n"
         "file, name = Path(sys.argv[1]), sys.argv[2]\n"
-        "for n in range(10): add_key(file, ClientKey(name=f'{name}{n}', hash=hash_of(new_secret())))"
+        "for n in range(10):\n"
+        "    add_key(file, ClientKey(name=f'{name}{n}', hash=hash_of(new_secret())), now=datetime.now(UTC))"
     )
     started = [subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in "abc"]
     assert [process.wait(60) for process in started] == [0, 0, 0]
