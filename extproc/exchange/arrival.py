@@ -37,7 +37,7 @@ from extproc.headers import (
     Headers,
 )
 from extproc.metering.estimate import rough_input
-from extproc.openai.call import OPERATION_PATHS, Call, read_call
+from extproc.openai.call import OPERATION_PATHS, Call, path_of, read_call
 from extproc.openai.models import model_body, model_list_body
 from extproc.routing.decision import Decision, decide
 from extproc.routing.facts import Facts
@@ -99,7 +99,7 @@ def arrive(headers: Headers, *, has_body: bool, snapshot: Snapshot, now: float) 
     _check_headers(headers)
     key = snapshot.keys.identify(headers, now=now)
     method = headers.get(":method", "")
-    path = headers.get(":path", "").partition("?")[0]
+    path = path_of(headers.get(":path", ""))
     if path in OPERATION_PATHS:
         if method != "POST":
             message = f"Not allowed to {method} on {path}: use POST."
@@ -169,7 +169,7 @@ def weigh_call(  # noqa: PLR0913 - what a decision depends on, by keyword
     brownout: Brownout | None = None,
 ) -> Weighed:
     """The decision alone. Raises ClientError when there is nothing to decide about, or the key may not ask for it."""
-    path = headers.get(":path", "").partition("?")[0]
+    path = path_of(headers.get(":path", ""))
     limit = snapshot.config.gateway.body_limit
     if len(body) > limit:
         # Envoy's own limit is exact, but for small limits on HTTP/2, where a body may come without its length.
@@ -364,6 +364,7 @@ def _model_not_found(name: str) -> ModelNotFound:
 
 def _unknown_path(method: str, path: str) -> str:
     message = f"Unknown request URL: {method} {path}."
-    if f"/v1{path}" in OPERATION_PATHS or f"/v1{path}" == _MODELS:
-        return f"{message} Did you mean /v1{path}? The base URL of a client ends in /v1."
+    likely = path_of(f"/v1{path}")
+    if likely in OPERATION_PATHS or likely == _MODELS:
+        return f"{message} Did you mean {likely}? The base URL of a client ends in /v1."
     return f"{message} There are {', '.join(OPERATION_PATHS)} and {_MODELS}."

@@ -16,7 +16,7 @@ from extproc.exchange.arrival import Planned, Weighed, plan_weighed, weigh_call
 from extproc.exchange.attempt import begin_attempt
 from extproc.exchange.snapshot import Snapshot
 from extproc.headers import ENVOY_ATTEMPT_COUNT, INTERNAL_PREFIXES, Headers, is_secret
-from extproc.openai.call import OPERATION_PATHS
+from extproc.openai.call import OPERATION_PATHS, path_of
 from extproc.routing.decision import Candidate
 from extproc.routing.experiment import Assigned
 from extproc.routing.expression import ExpressionFailed
@@ -178,7 +178,7 @@ def explain(
 
 def request_headers(path: str, headers: Mapping[str, str]) -> Headers:
     """A client's POST, as Envoy would show it to arrival. Raises KeyError for a path that is none of the API's."""
-    if path.partition("?")[0] not in OPERATION_PATHS:
+    if path_of(path) not in OPERATION_PATHS:
         raise KeyError(path)
     own = {"content-type": "application/json", **{name.lower(): value for name, value in headers.items()}}
     return Headers([(":method", "POST"), (":path", path), *own.items()])

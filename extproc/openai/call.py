@@ -27,6 +27,17 @@ OPERATION_PATHS: Final = {
     "/v1/embeddings": Operation.EMBEDDINGS,
 }
 
+
+def path_of(target: str) -> str:
+    """The path of a request's target, without the query.
+
+    That of an operation is also without the slash behind it that some clients put there.
+    """
+    path = target.partition("?")[0]
+    bare = path.removesuffix("/")
+    return bare if bare in OPERATION_PATHS else path
+
+
 _LONGEST_MODEL: Final = 1_024
 """Characters. Paths of model files are names too; the limit keeps the headers that carry the name small."""
 

@@ -14,7 +14,7 @@ from extproc.config.units import HeaderUnit, Unit
 from extproc.headers import Headers
 from extproc.metering.cost import Cost, cost
 from extproc.metering.estimate import image_count, requested_output
-from extproc.openai.call import Call, Operation
+from extproc.openai.call import Call, Operation, path_of
 from extproc.openai.features import used_features
 from extproc.openai.usage import Usage
 from extproc.routing.conversation import conversation_of
@@ -56,8 +56,8 @@ class Facts:
 
     @property
     def path(self) -> str:
-        """Without its query."""
-        return self.headers.get(":path", "").partition("?")[0]
+        """That of the operation."""
+        return path_of(self.headers.get(":path", ""))
 
     @cached_property
     def features(self) -> tuple[str, ...]:

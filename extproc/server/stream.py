@@ -18,6 +18,7 @@ from extproc.exchange.refusal import Refusal
 from extproc.exchange.snapshot import Snapshot
 from extproc.exchange.trace import TRACEPARENT, Trace, continue_trace
 from extproc.headers import REQUEST_ID, Headers
+from extproc.openai.call import path_of
 from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing.decision import Decision
@@ -188,7 +189,7 @@ class _ArrivalStream:
             exchange=self._exchange,
             request_id=self._headers.get(REQUEST_ID),
             caller=None if isinstance(error, InvalidApiKey) else self._key.caller,
-            path=self._headers.get(":path", "").partition("?")[0],
+            path=path_of(self._headers.get(":path", "")),
             arrived=self._began,
             ended=time.time(),
             trace=self._trace(),

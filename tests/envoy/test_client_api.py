@@ -235,7 +235,8 @@ def test_encoded_body_is_refused(client: Client, coding: str) -> None:
         pytest.param("/v1/responses", "There are /v1/chat/completions,", id="operation-we-lack"),
         pytest.param("/chat/completions", "Did you mean /v1/chat/completions?", id="without-version"),
         pytest.param("/models", "Did you mean /v1/models?", id="models-without-version"),
-        pytest.param("/v1/chat/completions/", "POST /v1/chat/completions/.", id="slash-behind"),
+        pytest.param("/chat/completions/", "Did you mean /v1/chat/completions?", id="without-version-slash-behind"),
+        pytest.param("/v1/chat/completions/x", "POST /v1/chat/completions/x.", id="something-behind"),
         pytest.param("/v1/chat%2Fcompletions", "%2F", id="escaped-slash"),
         pytest.param("/V1/chat/completions", "POST /V1/", id="capital"),
         pytest.param("/v1/chat/completions/../../x", "POST /v1/x.", id="dots"),
@@ -249,7 +250,14 @@ def test_unknown_path_is_not_found(client: Client, path: str, says: str) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/chat/completions?api-version=1", "//v1//chat/completions", "/v1/x/../completions"]
+    "path",
+    [
+        "/v1/chat/completions?api-version=1",
+        "//v1//chat/completions",
+        "/v1/x/../completions",
+        "/v1/chat/completions/",
+        "/v1/completions//?api-version=1",
+    ],
 )
 def test_path_is_known_when_it_is_only_spelled_otherwise(client: Client, path: str) -> None:
     """Envoy normalises it before arrival reads it; the provider gets our own path, without the client's query."""

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from extproc.errors import InvalidRequest
-from extproc.openai.call import Operation, read_call
+from extproc.openai.call import OPERATION_PATHS, Operation, path_of, read_call
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
 
@@ -44,3 +44,13 @@ def test_counts_are_integers_of_any_size_or_null(value: int | None) -> None:
     _, fields = read_call(Operation.CHAT, body(max_tokens=value))
 
     assert fields["max_tokens"] == value
+
+
+def test_an_operation_is_known_by_its_path_when_a_slash_follows() -> None:
+    """One only, and only where it is an operation's: elsewhere it may belong to a name."""
+    for path in OPERATION_PATHS:
+        for target in (path, f"{path}/", f"{path}?a=/b/", f"{path}/?a=1"):
+            assert path_of(target) == path
+        assert path_of(f"{path}//") == f"{path}//"
+    assert path_of("/v1/models/org/?a") == "/v1/models/org/"
+    assert path_of("/") == "/"

@@ -13,7 +13,7 @@ from extproc.admission.caller import ANONYMOUS, Caller
 from extproc.config.load import load
 from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.headers import Headers
-from extproc.openai.call import OPERATION_PATHS, read_call
+from extproc.openai.call import OPERATION_PATHS, path_of, read_call
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.routing.decision import Decision, decide
 from extproc.routing.facts import Facts
@@ -54,7 +54,7 @@ def facts_of(
 ) -> Facts:
     """The facts of a call; without more a chat that says hello."""
     default = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-    call, fields = read_call(OPERATION_PATHS[path], orjson.dumps({**default, **(body or {})}))
+    call, fields = read_call(OPERATION_PATHS[path_of(path)], orjson.dumps({**default, **(body or {})}))
     upstream = call.model if route is None else route.upstream_name(call.model)
     return Facts(
         id=id,

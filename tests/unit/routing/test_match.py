@@ -46,6 +46,9 @@ def asks(**about: Any) -> dict[str, Any]:
         pytest.param("headers: {x-a: {present: false}}", asks(), asks(headers={"x-a": "b"}), id="absent"),
         pytest.param("path: /v1/embeddings", asks(path="/v1/embeddings", body={"input": "x"}), asks(), id="path"),
         pytest.param(
+            "path: /v1/embeddings", asks(path="/v1/embeddings/?a", body={"input": "x"}), asks(), id="path-and-a-slash"
+        ),
+        pytest.param(
             "operation: [embeddings, text_completion]",
             asks(path="/v1/completions", body={"prompt": "x"}),
             asks(),
