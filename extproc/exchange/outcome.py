@@ -47,7 +47,6 @@ class Outcome:
     usage: Usage | None
     usage_source: UsageSource
     cost: Cost | None
-    input_estimate: int | None
     service_tier: str | None
     served_model: str | None
     first_event_ms: float | None
@@ -113,7 +112,6 @@ def conclude(  # noqa: PLR0913 - what is known at the end, all by keyword
         usage=bill.measured.usage,
         usage_source=bill.measured.source,
         cost=bill.cost,
-        input_estimate=assignment.input_tokens,
         service_tier=bill.service_tier,
         served_model=served_model,
         first_event_ms=None if first_event_at is None else (first_event_at - attempt.started) * 1_000,

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from extproc.config.matches import HeaderMatch, Match, NumberRange
-from extproc.selftest.asking import CHAT, COMPLETIONS, EMBEDDINGS, Ask, example_of
+from extproc.openai.call import OPERATION_PATHS
+from extproc.selftest.asking import Ask, example_of
 from extproc.selftest.callers import Callers
 
 _ANY: Final = "selftest"
 _MOST_WORDS: Final = 50_000
 _BOTH: Final = 100.0
-_OPERATIONS: Final = {"chat": CHAT, "text_completion": COMPLETIONS, "embeddings": EMBEDDINGS}
 
 
 class NotMade(Exception):
@@ -56,9 +56,9 @@ def models_for(match: Match, models: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _operations(match: Match) -> tuple[str, ...]:
-    if match.path is not None:
-        return tuple(path.removeprefix("/v1") for path in match.path)
-    return tuple(_OPERATIONS[name] for name in match.operation or _OPERATIONS)
+    wanted = match.operation or tuple(OPERATION_PATHS.values())
+    paths = match.path or [path for path, operation in OPERATION_PATHS.items() if operation.value in wanted]
+    return tuple(path.removeprefix("/v1") for path in paths)
 
 
 def _value(wanted: str | HeaderMatch) -> str | None:

@@ -8,10 +8,13 @@ import orjson
 import pytest
 
 from extproc.cli.without_secrets import compile_without_secrets
+from extproc.config.gateway import Config
 from extproc.config.load import load
+from extproc.config.matches import Match
+from extproc.openai.call import OPERATION_PATHS
 from extproc.providers.registry import SETTINGS
 from extproc.selftest.callers import make_callers
-from extproc.selftest.matching import NotMade
+from extproc.selftest.matching import NotMade, asks_for
 from extproc.selftest.ways import Way, Ways
 
 NOON = 1_795_608_000.0
@@ -85,6 +88,13 @@ def test_prompts_are_as_long_as_it_wants() -> None:
     assert way({"promptTokens": {"gt": 4_000}}).ask.words > 4_000
     with pytest.raises(NotMade, match="promptTokens wants a prompt of more than 50,000 tokens"):
         way({"promptTokens": {"gt": 90_000}})
+
+
+def test_every_operation_is_tried_when_a_rule_names_none() -> None:
+    """By the path that the API has for it."""
+    nobody = make_callers(Config())
+    asked = [f"/v1{ask.operation}" for ask in asks_for(Match(), nobody)]
+    assert asked == list(OPERATION_PATHS)
 
 
 @pytest.mark.parametrize("wanted", [{"operation": "embeddings"}, {"path": "/v1/embeddings"}])

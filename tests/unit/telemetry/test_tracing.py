@@ -47,7 +47,6 @@ OUTCOME = Outcome(
     usage=Usage(input=100, output=20, cached_input=40),
     usage_source=UsageSource.REPORTED,
     cost=Cost(amount=Decimal("0.00045"), currency="USD"),
-    input_estimate=None,
     service_tier=None,
     served_model="gpt-4o-2024-08-06",
     first_event_ms=12.0,
