@@ -28,6 +28,8 @@ from extproc.openai.error_body import AttemptSummary, error_body, error_event
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
 # provider's front door.
 _KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "openai-processing-ms", "openai-version"})
+_DOCUMENTS: Final = ("application/json", "text/html", "application/xhtml+xml", "application/xml", "text/xml")
+"""What is no stream, whatever was asked for: an error, or the page of a proxy in between."""
 _LONGEST_WHOLE_REPLY: Final = 256 << 20
 _LONGEST_EVENT: Final = 32 << 20
 _OK: Final = 200
@@ -99,7 +101,7 @@ class Reply:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
         except DecodingError as error:
             return self._fail(GarbledReply(str(error)), now)
-        if self._call.stream and _OK <= self._status < _FIRST_FAILURE and not self._is_json:
+        if self._call.stream and _OK <= self._status < _FIRST_FAILURE and not self._is_document:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=None)
             self._framer = self._suitable_framer()
             self._stream = self._attempt.translator.stream(self._call)
@@ -229,8 +231,8 @@ class Reply:
         return int(text) if text.isdigit() else 0
 
     @property
-    def _is_json(self) -> bool:
-        return self._head.get("content-type", "").lower().startswith("application/json")
+    def _is_document(self) -> bool:
+        return self._head.get("content-type", "").lower().startswith(_DOCUMENTS)
 
     @property
     def _is_event_stream(self) -> bool:

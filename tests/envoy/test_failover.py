@@ -120,6 +120,7 @@ def test_next_backend_answers_when_a_200_is_no_answer(stage: Stage, fault: Fault
         pytest.param(ErrorFirstEvent(), "overloaded", id="error-first"),
         pytest.param(KeepAliveComments(before="first", count=2) | ErrorFirstEvent(), "overloaded", id="after-comments"),
         pytest.param(GarbleAfter(0), "garbled", id="garbage-first"),
+        pytest.param(Status(200, "<html>hello</html>"), "garbled", id="html-page"),
         pytest.param(CutAfter(0, "clean"), "truncated", id="nothing-at-all"),
         pytest.param(CutAfter(0, "reset"), "reset", id="reset-after-headers"),
     ],

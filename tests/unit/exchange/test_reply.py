@@ -347,6 +347,20 @@ def test_streamed_call_answered_whole_is_garbled(start: StartAttempt) -> None:
     assert fields(steps)[FAILOVER] == "garbled"
 
 
+@pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml", "text/xml"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_page_in_place_of_an_answer_is_garbled(start: StartAttempt, kind: str, *, stream: bool) -> None:
+    """A proxy's, streamed or not: told as what it is, and the next backend is asked, or the client is told."""
+    page = b"<!doctype html>\n<title>It works!</title>\n\n<p>data: none</p>\n"
+    reply, steps = play(start(stream=stream), head(kind=kind), page)
+    assert fields(steps)[FAILOVER] == "garbled"
+    assert reply.outcome is not None
+    assert (reply.outcome.reason, reply.outcome.final) == (Reason.GARBLED, False)
+    _, steps = play(start(stream=stream, number=2), head(kind=kind), page)
+    assert error_of(steps)["code"] == "bad_upstream_reply"
+    assert "a body that is not JSON" in error_of(steps)["message"]
+
+
 @pytest.mark.parametrize(
     ("now", "number", "reason", "final"),
     [
