@@ -12,6 +12,10 @@ import httpx
 import orjson
 import pytest
 
+from extproc.admission.caller import Caller
+from extproc.admission.settlement import Reservation
+from extproc.exchange.assignment import Assignment, read_assignment
+from extproc.openai.call import Operation
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import (
     ErrorAfter,
@@ -72,30 +76,39 @@ KEPT_HERE = {
     "X-Team": "research",
     "X-Anything": "else",
 }
+FORGED = Assignment(
+    operation=Operation.EMBEDDINGS,
+    asked="forged",
+    model="forged",
+    stream=False,
+    include_usage=False,
+    route="all",
+    plan=("b", "a", "c"),
+    retries=9,
+    try_ms=60_000,
+    idle_ms=60_000,
+    arrived_ms=0,
+    deadline_ms=1,
+    caller=Caller(key="forged", tenant="forged", tags=("explain",)),
+    end_user="forged",
+    rule="forged",
+    decision="forged",
+    reservation=Reservation(id="forged", headers=(("x-ratelimit-limit-requests", "77"),), output=1),
+    exchange="f" * 32,
+    reason="forged",
+    explain=True,
+    probe=True,
+)
+"""What arrival alone may say, all of it otherwise."""
 STEERING = {
-    "x-kortex-assignment": orjson.dumps(
-        {
-            "operation": "chat",
-            "asked": "alone",
-            "model": "alone",
-            "stream": False,
-            "include_usage": False,
-            "route": "alone",
-            "plan": ["b", "a", "c"],
-            "retries": 9,
-            "try_ms": 60_000,
-            "idle_ms": 60_000,
-            "arrived_ms": 0,
-            "deadline_ms": 1,
-        }
-    ).decode(),
+    "x-kortex-assignment": FORGED.to_header().decode(),
     "X-Kortex-Trail": "z=context_length;400;1",
     "x-kortex-failover": "reset",
     "x-kortex-outcome": "z=reset;;1",
     "x-kortex-local-reply": "upstream_reset_before_response_started",
     "x-kortex-stage": "attempt",
     "x-kortex-target": "backend/b",
-    "x_kortex_assignment": "{}",
+    "x_kortex_assignment": FORGED.to_header(Reservation(id="forged", output=1)).decode(),
     "X-Envoy-Max-Retries": "50",
     "x-envoy-retry-on": "5xx,gateway-error,retriable-status-codes",
     "x-envoy-retriable-status-codes": "400,404",
@@ -320,6 +333,27 @@ def test_client_cannot_steer_by_headers(border: Border, names: list[str], *, str
     assert reply.status_code == 500
     assert border.asked() == ["a", "a"]
     assert [past["backend"] for past in reply.json()["error"]["attempts"]] == ["a"]
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("name", ["x-kortex-assignment", "X-KORTEX-Assignment", "x_kortex_assignment"])
+def test_client_cannot_say_what_arrival_does(border: Border, name: str, *, stream: bool) -> None:
+    """The attempt stage would believe every word of it: it is well formed, and says who pays, and for what."""
+    forged = FORGED.to_header(FORGED.reservation).decode()
+    assert read_assignment(forged) == FORGED
+    reply = border.chat("alone", {name: forged, "x-kortex-explain": "1"}, stream=stream)
+    assert reply.status_code == 200
+    assert border.asked() == ["a"]
+    assert orjson.loads(border.a.requests[0].body)["model"] == "alone"
+    assert border.a.requests[0].path == "/v1/chat/completions"
+    assert "forged" not in str(reply.headers)
+    assert not reply.headers.keys() & {"x-kortex-decision", "x-ratelimit-limit-requests"}
+    border.gateway.until(lambda: bool(border.gateway.logged(reply)), "its attempt is logged")
+    (line,) = border.gateway.logged(reply)
+    assert (line["route"], line["requested_model"], line["operation"], line["attempt"]) == ("alone", "alone", "chat", 1)
+    assert line["exchange"] != FORGED.exchange
+    assert line["request_ms"] < 60_000
+    assert "forged" not in orjson.dumps(line).decode()
 
 
 # ---- to clients
