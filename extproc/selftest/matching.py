@@ -56,7 +56,7 @@ def models_for(match: Match, models: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _operations(match: Match) -> tuple[str, ...]:
-    wanted = match.operation or tuple(OPERATION_PATHS.values())
+    wanted: tuple[str, ...] = match.operation or tuple(OPERATION_PATHS.values())
     paths = match.path or [path for path, operation in OPERATION_PATHS.items() if operation.value in wanted]
     return tuple(path.removeprefix("/v1") for path in paths)
 
