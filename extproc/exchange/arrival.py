@@ -24,6 +24,7 @@ from extproc.errors import (
 from extproc.exchange.assignment import Assignment
 from extproc.exchange.attempt import FORWARDED
 from extproc.exchange.charging import Brownout, Charge, charge_for
+from extproc.exchange.listing import shown_models
 from extproc.exchange.snapshot import Snapshot
 from extproc.exchange.unserved import refuse_unserved
 from extproc.headers import (
@@ -344,12 +345,8 @@ def _models(path: str, snapshot: Snapshot, key: Key) -> Answer:
     """What the key may not use is not there."""
     created = int(snapshot.loaded_at)
     if path in _LISTS:
-        allowed = [
-            (name, owner)
-            for name, owner in snapshot.models
-            if key.allows_model(name) and key.allows_route(snapshot.exact[name].name)
-        ]
-        return Answer(status=200, body=model_list_body(allowed, created=created))
+        shown = shown_models(snapshot.models, key, snapshot.route)
+        return Answer(status=200, body=model_list_body(shown, created=created))
     name = unquote(path.removeprefix(_SINGLE_MODEL))
     route = snapshot.route(name) if name.isprintable() and key.allows_model(name) else None
     if route is None or not key.allows_route(route.name):

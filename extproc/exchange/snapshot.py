@@ -18,6 +18,7 @@ from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEF
 from extproc.config.glob import glob, is_glob, specificity
 from extproc.config.routes import Route
 from extproc.config.scalars import Model
+from extproc.exchange.listing import ListedModel, list_models
 from extproc.providers.base import Provider
 from extproc.routing.breaker import BreakerSettings
 from extproc.routing.experiment import CompiledExperiment
@@ -55,8 +56,8 @@ class Snapshot:
     loaded_at: float
     config: Config
     targets: Mapping[str, Target]
-    models: tuple[tuple[str, str], ...]
-    """(name, owner) of each model that has a name of its own, for ``/v1/models``."""
+    models: tuple[ListedModel, ...]
+    """For ``/v1/models``."""
     exact: Mapping[str, CompiledRoute]
     globs: tuple[tuple[re.Pattern[str], CompiledRoute], ...]
     """Most specific first."""
@@ -96,6 +97,7 @@ def compile_snapshot(
     exact = {pattern: route for pattern, route in patterns if not is_glob(pattern)}
     wide = sorted((item for item in patterns if is_glob(item[0])), key=lambda item: specificity(item[0]))
     globs = tuple((glob(pattern), route) for pattern, route in wide)
+    first_fit = partial(_first_fit, globs)
     limited = [(name, route.rate_limit) for name, route in config.routes.items() if route.rate_limit is not None]
     policies = (
         *compile_policies(config.limits, config.budgets),
@@ -106,10 +108,10 @@ def compile_snapshot(
         loaded_at=loaded_at,
         config=config,
         targets=compiler.targets,
-        models=tuple((name, route.targets[0].provider.name) for name, route in exact.items()),
+        models=list_models(config.routes, routes, exact=exact, globbed=first_fit, at=loaded_at),
         exact=exact,
         globs=globs,
-        globbed=lru_cache(_REMEMBERED)(partial(_first_fit, globs)),
+        globbed=lru_cache(_REMEMBERED)(first_fit),
         breakers={name: _breaker(config, backend) for name, backend in config.backends.items()},
         keys=callers.keys,
         policies=policies,

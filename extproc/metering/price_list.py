@@ -71,6 +71,15 @@ def listed_window(url: str, provider: str | None, model: str) -> int | None:
     return None if found is None else found.context_window
 
 
+def sold_models(url: str, *, at: float) -> tuple[str, ...]:
+    """Names of models that the provider at an address sells by the token. None for an address that is nobody's.
+
+    The list is made to find prices by, so that some of its names stand for the beginnings of others.
+    """
+    name = _by_address(url)
+    return () if name is None else _sold_models(name, int(at) // _PERIOD * _PERIOD)
+
+
 @cache
 def price_list(today: date) -> PriceList:
     """The list in use."""
@@ -108,6 +117,21 @@ def _listed_price(provider: str, model: str, at: int, service_tier: str | None) 
         source=PriceSource.LIST,
         request=Decimal(0) if request is None else request.base,
         **{kind: rate for kind, rate in rates.items() if rate is not None},
+    )
+
+
+@lru_cache(maxsize=64)
+def _sold_models(provider: str, at: int) -> tuple[str, ...]:
+    from genai_prices import data_snapshot
+
+    (found,) = (one for one in data_snapshot.get_snapshot().providers if one.id == provider)
+    return tuple(
+        model.id
+        for model in found.models
+        if not model.deprecated
+        and model.id[-1:].isalnum()
+        and model.is_match(model.id)
+        and _listed_price(provider, model.id, at, None) is not None
     )
 
 

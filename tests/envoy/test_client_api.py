@@ -64,6 +64,7 @@ def shared_client() -> Iterator[Client]:
             "backends": {"a": {"provider": "openai", "url": provider.url, "model": "inner", "apiKey": {"env": "KEY"}}},
             "routes": {
                 "main": {"models": ["gpt", "org/model", "any-*"], "defaultBackend": {"name": "a"}},
+                "by-its-name": {"models": ["inn*"], "defaultBackend": {"name": "a"}},
                 "short": {
                     "models": ["short"],
                     "defaultBackend": {"name": "a"},
@@ -292,13 +293,13 @@ def test_models_are_refused_when_posted(client: Client, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/models?limit=2", "/v1/models/", "/v1/models/?limit=2"])
 def test_models_are_listed(client: Client, path: str) -> None:
-    """Those that have a name of their own; a glob stands for too many."""
+    """Those that have a name of their own, and where a route has only globs, its backend's."""
     reply = client.ask("GET", path)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
     document = reply.json()
     assert document["object"] == "list"
-    assert [model["id"] for model in document["data"]] == ["gpt", "org/model", "short"]
+    assert [model["id"] for model in document["data"]] == ["gpt", "org/model", "short", "inner"]
     assert all(
         model.keys() == {"id", "object", "created", "owned_by"}
         and model["object"] == "model"
