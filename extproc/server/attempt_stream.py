@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from extproc.admission.settlement import Reservation
 from extproc.errors import InternalError, KortexError
@@ -24,11 +24,10 @@ from extproc.openai.error_body import error_body
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.routing.target import Target
 from extproc.server import messages
-from extproc.server.seams import Context, Gate, Recorder, next_message
+from extproc.server.seams import Context, Gate, Recorder
 
 _LOG: Final = logging.getLogger(__name__)
 _UNKNOWN_TARGET: Final = "This worker does not know the backend that Envoy reached for; their configs differ."
-_Feed: TypeAlias = Callable[[float], list[Step]]
 
 
 class AttemptStream:
@@ -48,6 +47,8 @@ class AttemptStream:
         self._outcome: Outcome | None = None
         self._settled = False
         self._over = False
+        self._silent = True
+        """Before the answer begins, nothing can expire: see _wake."""
         self._grown: list[Reservation] = []
         self._last_event = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -56,35 +57,29 @@ class AttemptStream:
         """Until Envoy ends the stream, or has been told all that it waits for."""
         try:
             while not self._over:
-                # Before the answer begins, nothing can expire: see _wake.
-                silent = self._reply is None or not self._reply.has_headers
-                message = await next_message(self._context, silent=silent)
+                message = await self._context.read(silent=self._silent)
                 if message is None:
                     return
-                replies = self._replies(message)
-                self._settle()
-                for reply in replies:
-                    self._context.write(reply)
-                await self._stay_in_budget()
+                piece = messages.read_piece(message)
+                if piece is None:
+                    self._receive(ProcessingRequest.FromString(message))
+                else:
+                    self._on_reply_body(piece, end=False)
+                reply, attempt = self._reply, self._attempt
+                if reply is not None and attempt is not None and (lacking := reply.lacking):
+                    await self._stay_in_budget(reply, attempt, lacking)
         finally:
             self._close()
 
-    async def _stay_in_budget(self) -> None:
+    async def _stay_in_budget(self, reply: Reply, attempt: Attempt, lacking: int) -> None:
         """A stream that says more than was reserved for it reserves more, or ends here."""
-        reply, attempt = self._reply, self._attempt
-        if reply is None or attempt is None:
-            return
-        lacking = reply.lacking
-        if not lacking:
-            return
         price = attempt.target.price(attempt.model, at=attempt.started)
         more = await self._gate.extend(attempt.assignment.reservation, tokens=lacking, price=price)
         if more is not None:
             self._grown.append(more)
             reply.grant(lacking)
             return
-        for message in self._write(reply.refuse(time.time())):
-            self._context.write(message)
+        self._pass_on(reply, reply.refuse(time.time()))
 
     def _close(self) -> None:
         for reservation in self._grown:
@@ -99,33 +94,30 @@ class AttemptStream:
             reply.abandon(time.time(), sent=self._reply is not None)
             self._outcome = reply.outcome
         if self._outcome is not None:
-            self._settle()
+            self._settle(self._outcome)
             self._recorder.ended(self._outcome, self._headers.get(REQUEST_ID))
 
-    def _settle(self) -> None:
+    def _settle(self, outcome: Outcome) -> None:
         """Before a reply's end goes out, so that no client has what no record knows of."""
-        outcome = self._outcome or (None if self._reply is None else self._reply.outcome)
-        if outcome is not None and not self._settled:
+        if not self._settled:
             self._settled = True
             self._recorder.settled(outcome, self._headers.get(REQUEST_ID))
 
-    def _replies(self, message: ProcessingRequest) -> Sequence[bytes]:
+    def _receive(self, message: ProcessingRequest) -> None:
         match message.WhichOneof("request"):
             case "request_headers":
-                return (self._on_request_headers(messages.read_headers(message.request_headers)),)
+                self._on_request_headers(messages.read_headers(message.request_headers))
             case "request_body":
-                return self._on_request_body(message.request_body.body)
+                self._on_request_body(message.request_body.body)
             case "response_headers":
                 headers = messages.read_headers(message.response_headers)
-                return self._on_reply_headers(headers, end=message.response_headers.end_of_stream)
+                self._on_reply_headers(headers, end=message.response_headers.end_of_stream)
             case "response_body":
-                return self._on_reply_body(message.response_body.body, end=message.response_body.end_of_stream)
+                self._on_reply_body(message.response_body.body, end=message.response_body.end_of_stream)
             case "response_trailers":
-                return self._on_reply_trailers()
-            case _:
-                return ()
+                self._on_reply_trailers()
 
-    def _on_request_headers(self, headers: Headers) -> bytes:
+    def _on_request_headers(self, headers: Headers) -> None:
         self._headers = headers
         now = time.time()
         try:
@@ -137,22 +129,23 @@ class AttemptStream:
             fields = (("content-type", "application/json"), (FAILOVER, Reason.GATEWAY.value))
             self._over = True
             answer = Answer(status=error.status, body=error_body(error), headers=fields)
-            return messages.immediate_reply(answer, error.code)
+            self._context.write(messages.immediate_reply(answer, error.code))
+            return
         self._attempt = attempt
         self._recorder.begun(attempt)
         if attempt.needs_body:
-            return messages.ASK_FOR_BODY
-        return self._send(attempt, b"", messages.upstream_reply_without_body)
+            self._context.write(messages.ASK_FOR_BODY)
+        else:
+            self._context.write(self._send(attempt, b"", messages.upstream_reply_without_body))
 
     @property
     def _trace_ratio(self) -> float | None:
         tracing = self._snapshot.config.gateway.tracing
         return None if tracing is None else tracing.sampling
 
-    def _on_request_body(self, body: bytes) -> Sequence[bytes]:
-        if self._attempt is None:
-            return ()
-        return (self._send(self._attempt, body, messages.upstream_reply),)
+    def _on_request_body(self, body: bytes) -> None:
+        if self._attempt is not None:
+            self._context.write(self._send(self._attempt, body, messages.upstream_reply))
 
     def _send(self, attempt: Attempt, body: bytes, write: Callable[[UpstreamHeaders], bytes]) -> bytes:
         now = time.time()
@@ -174,53 +167,66 @@ class AttemptStream:
     def _without_provider(self, result: WithoutProvider) -> bytes:
         self._outcome = result.outcome
         self._over = True
+        self._settle(result.outcome)
         return messages.immediate_reply(result.answer, result.code)
 
-    def _on_reply_headers(self, headers: Headers, *, end: bool) -> Sequence[bytes]:
-        reply = self._reply
+    def _on_reply_headers(self, headers: Headers, *, end: bool) -> None:
+        reply, now = self._reply, time.time()
         if reply is None:
             # Envoy made the reply itself before our own turn came: it goes as it is.
-            return (messages.CONTINUE_RESPONSE_HEADERS,)
+            self._context.write(messages.CONTINUE_RESPONSE_HEADERS)
+            return
+        self._silent = False
         self._over = end
-        return self._write(self._guard(reply, lambda now: reply.headers(headers, end=end, now=now)))
-
-    def _on_reply_body(self, data: bytes, *, end: bool) -> Sequence[bytes]:
-        reply = self._reply
-        if reply is None:
-            return tuple(messages.body_replies(Body(data=data, end=end)))
-        self._last_event, self._over = time.time(), end
-        return self._write(self._guard(reply, lambda now: reply.body(data, end=end, now=now)))
-
-    def _on_reply_trailers(self) -> Sequence[bytes]:
-        """The trailers end the reply, so its last bytes must not; nothing follows where it has ended already."""
-        reply = self._reply
-        if reply is None:
-            return (messages.CONTINUE_TRAILERS,)
-        if reply.outcome is not None:
-            return ()
-        steps = self._guard(reply, lambda now: reply.body(b"", end=True, now=now))
-        open_ended = [Body(data=step.data, end=False) if isinstance(step, Body) else step for step in steps]
-        self._over = True
-        return (*self._write(open_ended), messages.CONTINUE_TRAILERS)
-
-    def _guard(self, reply: Reply, feed: _Feed) -> list[Step]:
-        """A bug in decoding ends the reply with an error, like a provider's failure: never with a hang."""
-        now = time.time()
         try:
-            return feed(now)
+            steps = reply.headers(headers, end=end, now=now)
         except Exception:
-            self._log_bug()
-            return reply.crash(now)
+            steps = self._crash(reply, now)
+        self._pass_on(reply, steps)
 
-    def _write(self, steps: Sequence[Step]) -> tuple[bytes, ...]:
-        return tuple(self._serialize(steps))
+    def _on_reply_body(self, data: bytes, *, end: bool) -> None:
+        reply, now = self._reply, time.time()
+        if reply is None:
+            for message in messages.body_replies(Body(data=data, end=end)):
+                self._context.write(message)
+            return
+        self._last_event = now
+        self._over = end
+        try:
+            steps = reply.body(data, end=end, now=now)
+        except Exception:
+            steps = self._crash(reply, now)
+        self._pass_on(reply, steps)
 
-    def _serialize(self, steps: Sequence[Step]) -> Iterator[bytes]:
+    def _on_reply_trailers(self) -> None:
+        """The trailers end the reply, so its last bytes must not; nothing follows where it has ended already."""
+        reply, now = self._reply, time.time()
+        if reply is not None:
+            if reply.outcome is not None:
+                return
+            try:
+                steps = reply.body(b"", end=True, now=now)
+            except Exception:
+                steps = self._crash(reply, now)
+            self._over = True
+            open_ended = [Body(data=step.data, end=False) if isinstance(step, Body) else step for step in steps]
+            self._pass_on(reply, open_ended)
+        self._context.write(messages.CONTINUE_TRAILERS)
+
+    def _crash(self, reply: Reply, now: float) -> list[Step]:
+        """A bug in decoding ends the reply with an error, like a provider's failure: never with a hang."""
+        self._log_bug()
+        return reply.crash(now)
+
+    def _pass_on(self, reply: Reply, steps: Sequence[Step]) -> None:
+        if reply.outcome is not None:
+            self._settle(reply.outcome)
         for step in steps:
             if isinstance(step, Head):
-                yield messages.head_reply(step)
-            else:
-                yield from messages.body_replies(step)
+                self._context.write(messages.head_reply(step))
+                continue
+            for message in messages.body_replies(step):
+                self._context.write(message)
 
     def _arm(self, attempt: Attempt, now: float) -> None:
         """Wake up when idle limit or deadline could next be reached; an event in between moves only the note."""
@@ -249,10 +255,7 @@ class AttemptStream:
             self._timer = asyncio.get_running_loop().call_later(wait, self._wake, attempt)
 
     def _expire(self, reply: Reply, reason: Reason) -> None:
-        expired = self._write(reply.expire(reason, time.time()))
-        self._settle()
-        for message in expired:
-            self._context.write(message)
+        self._pass_on(reply, reply.expire(reason, time.time()))
 
     def _log_bug(self) -> None:
         _LOG.exception("attempt failed", extra={"request_id": self._headers.get(REQUEST_ID)})
