@@ -143,6 +143,8 @@ def _read_whole_blocks(chunk: bytes) -> list[Event] | None:
 
     ``SseFramer._cut`` would cut it in the same places, at several times the cost.
     """
+    if chunk[:6] == b"data: " and chunk.find(b"\n") == len(chunk) - 2 and chunk[-1] == _LINE_FEED:
+        return [Event(raw=chunk, data=chunk[6:-2])]
     blocks = chunk.split(b"\n\n")
     if blocks.pop():
         return None

@@ -48,9 +48,13 @@ class Produced:
         """Those of a reply, a chunk of one, or a text completion; what has another shape says nothing."""
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                said = choice.get("delta") or choice.get("message") or choice
-                if isinstance(said, dict):
-                    self.add_said(said)
+                self.add_choice(choice)
+
+    def add_choice(self, choice: Mapping[str, Any]) -> None:
+        """One of them."""
+        said = choice.get("delta") or choice.get("message") or choice
+        if isinstance(said, dict):
+            self.add_said(said)
 
     def add_said(self, said: Mapping[str, Any]) -> None:
         """A delta, a message, or a choice of a text completion."""

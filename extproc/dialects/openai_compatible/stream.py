@@ -11,7 +11,7 @@ from extproc.dialects.openai_compatible.errors import in_band_error
 from extproc.dialects.openai_compatible.normal import Calls, normal_usage, normalise_finish, normalise_message
 from extproc.framing.sse import Event, encode_event
 from extproc.openai.call import Call, Operation
-from extproc.openai.json_text import splice
+from extproc.openai.json_text import splice, top_level_members
 from extproc.openai.usage import Usage
 
 _DONE: Final = b"[DONE]"
@@ -25,7 +25,7 @@ class OpenAIStream:
     https://platform.openai.com/docs/api-reference/chat-streaming
     """
 
-    __slots__ = ("_call", "_calls", "_model_json", "_usage_in", "state")
+    __slots__ = ("_call", "_calls", "_model_json", "_ours", "_theirs", "_usage_in", "state")
 
     def __init__(self, call: Call, *, usage_in: str | None = None) -> None:
         self.state = StreamState()
@@ -33,6 +33,8 @@ class OpenAIStream:
         self._calls = Calls()
         self._model_json = orjson.dumps(call.model)
         self._usage_in = usage_in
+        self._theirs: bytes | None = None
+        self._ours = b""
 
     def event(self, event: Event) -> bytes:
         """Raises UpstreamError for an error event, GarbledReply for data that is not a JSON object."""
@@ -57,34 +59,41 @@ class OpenAIStream:
         return encode_event(_DONE)
 
     def _chunk(self, event: Event, fields: dict[str, Any]) -> bytes:
-        changes: dict[str, bytes | None] = {}
-        choices = fields.get("choices")
-        if choices and self._normalise(choices):
-            changes["choices"] = orjson.dumps(choices)
-        if choices:
-            self.state.produced.add_choices(choices)
-        self._note_served(fields)
-        counted = self._count(fields, changes)
-        if not counted and not self._says(choices):
+        state, choices = self.state, fields.get("choices")
+        changed, says = self._read(choices) if choices else (False, False)
+        served, tier = fields.get("model"), fields.get("service_tier")
+        # Before the usage, whose price depends on it.
+        if isinstance(served, str):
+            state.model = served
+        if isinstance(tier, str):
+            state.service_tier = tier
+        changes: dict[str, bytes | None] = {"choices": orjson.dumps(choices)} if changed else {}
+        data = event.data
+        counted = False
+        if self._usage_in is not None or fields.get("usage") is not None:
+            counted = self._count(fields, changes)
+        elif "usage" in fields and choices and not self._call.include_usage:
+            data = _without_null_usage(data)
+        if not counted and not says:
             # What a content filter remarks beside the answer, which may still be an error:
             # https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming
             return b""
-        self.state.events += 1
+        state.events += 1
         if not choices and not self._call.include_usage:
             return b""
-        if isinstance(fields.get("model"), str) and fields["model"] != self._call.model:
-            changes["model"] = self._model_json
-        if not changes:
-            return event.raw
-        return encode_event(splice(event.data, changes), event.event)
+        if changes:
+            data = splice(data, changes)
+        if isinstance(served, str) and served != self._call.model:
+            data = self._renamed(data)
+        return event.raw if data is event.data else encode_event(data, event.event)
 
-    def _note_served(self, fields: dict[str, Any]) -> None:
-        """Before the usage, whose price depends on it."""
-        served, tier = fields.get("model"), fields.get("service_tier")
-        if isinstance(served, str):
-            self.state.model = served
-        if isinstance(tier, str):
-            self.state.service_tier = tier
+    def _renamed(self, data: bytes) -> bytes:
+        """With the client's name for the model: mostly what comes before its end is what came before it last time."""
+        if self._theirs is None or not data.startswith(self._theirs):
+            place = top_level_members(data, ("model",))["model"]
+            self._theirs = data[: place.value_end]
+            self._ours = data[: place.value_start] + self._model_json
+        return self._ours + data[len(self._theirs) :]
 
     def _count(self, fields: dict[str, Any], changes: dict[str, bytes | None]) -> bool:
         """Whether the chunk has usage. It stays with a choice only where the client wants it."""
@@ -108,36 +117,48 @@ class OpenAIStream:
             return shown
         return orjson.dumps({**(given if shown is None else orjson.loads(shown)), **beside})
 
-    def _says(self, choices: Any) -> bool:
-        """Whether any choice goes on or ends."""
-        if self._call.operation is not Operation.CHAT:
-            return bool(choices)
-        return any(
-            not isinstance(choice, dict) or "delta" in choice or choice.get("finish_reason") for choice in choices or ()
-        )
+    def _read(self, choices: object) -> tuple[bool, bool]:
+        """Take note of the choices, and change them in place where the server has ways of its own.
 
-    def _normalise(self, choices: object) -> bool:
-        """Take note of the choices, and change them in place where the server has ways of its own."""
+        Returns whether it has, and whether any of them goes on or ends.
+        """
         if not isinstance(choices, list):
             raise GarbledReply("The provider's stream has a chunk whose 'choices' is not an array.")
-        changed = False
+        state, changed, says = self.state, False, self._call.operation is not Operation.CHAT
         for choice in choices:
             if not isinstance(choice, dict):
+                says = True
                 continue
             index = choice.get("index", 0)
             if not isinstance(index, int):
                 raise GarbledReply("The provider's stream has a choice whose 'index' is not a number.")
-            self.state.begun.add(index)
+            state.begun.add(index)
             if choice.get("finish_reason"):
                 changed |= normalise_finish(choice)
-                self.state.finished.add(index)
+                state.finished.add(index)
+                says = True
             delta = choice.get("delta")
+            says = says or "delta" in choice
+            text = delta.get("content") if isinstance(delta, dict) and len(delta) == 1 else None
+            if isinstance(text, str):  # and nothing else, as in nearly every chunk
+                state.produced.add(text)
+                continue
             if isinstance(delta, dict):
                 changed |= normalise_message(delta, whole=False)
                 calls = delta.get("tool_calls")
                 if calls:
                     changed |= self._calls.number(index, calls)
-        return changed
+            state.produced.add_choice(choice)
+        return changed, says
+
+
+def _without_null_usage(data: bytes) -> bytes:
+    """A server that was asked for usage says in every chunk that there is none yet, of which not every client knows."""
+    before, found, after = data.rpartition(b',"usage":null')
+    # Where no object is closed after it but the outermost one, it stands in that.
+    if found and after.count(b"}") == 1:
+        return before + after
+    return splice(data, {"usage": None})
 
 
 def _parse(data: bytes) -> dict[str, Any]:
