@@ -85,8 +85,8 @@ class Reply:
 
     @property
     def streaming(self) -> bool:
-        """Whether the client already has the beginning of a stream."""
-        return self._released and self._stream is not None
+        """Whether the client has the beginning of a stream, and not its end."""
+        return self._released and self._stream is not None and self.outcome is None
 
     def headers(self, headers: Headers, *, end: bool, now: float) -> list[Step]:
         """The reply's headers; they are held."""
@@ -112,16 +112,27 @@ class Reply:
         """A piece of the body. Whatever comes after the reply has ended is ignored."""
         if self.outcome is not None or self._decoder is None:
             return []
+        if self._stream is not None:
+            return self._stream_body(self._stream, data, end=end, now=now)
         try:
-            plain = self._decoder.feed(data)
+            self._chunks.append(self._decoder.feed(data))
             if end:
                 self._decoder.close()
         except DecodingError as error:
             return self._fail(GarbledReply(str(error)), now)
-        if self._stream is not None and self._framer is not None:
-            return self._stream_body(self._stream, self._framer, plain, end=end, now=now)
-        self._chunks.append(plain)
         return self._whole(now) if end else []
+
+    def flow(self, data: bytes, now: float) -> bytes:
+        """``body`` for a piece that does not end a reply which is ``streaming``: all that it gives then is bytes.
+
+        They are the client's last ones where there is an ``outcome`` after it.
+        """
+        if self._stream is None:
+            return b""
+        passed_on, error = self._translate(self._stream, data)
+        if error is None:
+            return passed_on
+        return passed_on + b"".join([step.data for step in self._fail(error, now) if isinstance(step, Body)])
 
     def expire(self, reason: Reason, now: float) -> list[Step]:
         """Time is up (``IDLE`` or ``DEADLINE``): end what has begun, or refuse what has not."""
@@ -272,11 +283,28 @@ class Reply:
         self._conclude(now, status=self._status, bill=bill, final=True)
         return [head, Body(data=answer.body, end=True)]
 
-    def _stream_body(
-        self, stream: StreamTranslator, framer: Framer[Event], plain: bytes, *, end: bool, now: float
-    ) -> list[Step]:
+    def _stream_body(self, stream: StreamTranslator, data: bytes, *, end: bool, now: float) -> list[Step]:
+        passed_on, error = self._translate(stream, data, end=end)
+        if error is not None:
+            return self._release(stream, passed_on, now) + self._fail(error, now)
+        if end and not stream.state.complete:
+            steps = self._release(stream, passed_on, now)
+            cut = broken_stream(Reason.TRUNCATED, self._attempt.target.backend)
+            return steps + self._fail(cut, now, reason=Reason.TRUNCATED)
+        return self._finish(stream, passed_on, now) if end else self._release(stream, passed_on, now)
+
+    def _translate(
+        self, stream: StreamTranslator, data: bytes, *, end: bool = False
+    ) -> tuple[bytes, UpstreamError | None]:
+        """The client's bytes for the provider's, and what went wrong after them."""
+        decoder, framer = self._decoder, self._framer
+        if decoder is None or framer is None:
+            return b"", None
         out: list[bytes] = []
         try:
+            plain = decoder.feed(data)
+            if end:
+                decoder.close()
             for event in framer.feed(plain):
                 out.append(stream.event(event))
                 self._last = out[-1] or self._last
@@ -284,16 +312,10 @@ class Reply:
                 out.extend(stream.event(event) for event in framer.close())
                 out.append(stream.close())
         except UpstreamError as error:
-            return self._release(stream, b"".join(out), now) + self._fail(error, now)
+            return b"".join(out), error
         except FramingError as error:
-            return self._release(stream, b"".join(out), now) + self._fail(GarbledReply(str(error)), now)
-        if end and not stream.state.complete:
-            steps = self._release(stream, b"".join(out), now)
-            cut = broken_stream(Reason.TRUNCATED, self._attempt.target.backend)
-            return steps + self._fail(cut, now, reason=Reason.TRUNCATED)
-        if end:
-            return self._finish(stream, b"".join(out), now)
-        return self._release(stream, b"".join(out), now)
+            return b"".join(out), GarbledReply(str(error))
+        return b"".join(out), None
 
     def _release(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
         """Hold until the first event that says something; comments and pings do not."""

@@ -31,13 +31,14 @@ class EventTooLong(FramingError):
     """An event is longer than the framer may hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Event:
     """One block of the stream, up to and including its blank line.
 
     ``raw`` is its bytes; ``data`` its data lines joined by LF, empty when it has none; ``event`` its type, None when
     absent or empty; ``truncated`` says that the stream ended before its blank line. ``failed`` says that the framing
-    itself marks it as an error, which only ``framing.event_stream`` knows.
+    itself marks it as an error, which only ``framing.event_stream`` knows. Nobody changes one; that nobody could would
+    double what it costs to make, once for each chunk of every stream.
     """
 
     raw: bytes

@@ -64,7 +64,7 @@ class AttemptStream:
                 if piece is None:
                     self._receive(ProcessingRequest.FromString(message))
                 else:
-                    self._on_reply_body(piece, end=False)
+                    self._on_piece(piece)
                 reply, attempt = self._reply, self._attempt
                 if reply is not None and attempt is not None and (lacking := reply.lacking):
                     await self._stay_in_budget(reply, attempt, lacking)
@@ -183,6 +183,24 @@ class AttemptStream:
         except Exception:
             steps = self._crash(reply, now)
         self._pass_on(reply, steps)
+
+    def _on_piece(self, data: bytes) -> None:
+        """Of a reply's body, and not its last: mostly one event of a stream, which has a short way to its client."""
+        reply, now = self._reply, time.time()
+        if reply is None or not reply.streaming:
+            self._on_reply_body(data, end=False)
+            return
+        self._last_event = now
+        try:
+            passed_on = reply.flow(data, now)
+        except Exception:
+            self._pass_on(reply, self._crash(reply, now))
+            return
+        message = messages.event_reply(passed_on) if reply.outcome is None else None
+        if message is None:
+            self._pass_on(reply, [Body(data=passed_on, end=reply.outcome is not None)])
+        elif passed_on:
+            self._context.write(message)
 
     def _on_reply_body(self, data: bytes, *, end: bool) -> None:
         reply, now = self._reply, time.time()

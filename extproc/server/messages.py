@@ -6,7 +6,7 @@ https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/service/ext_proc/v3/external
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, Literal, TypeAlias
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -41,7 +41,7 @@ _OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 # Envoy asks for at most 64 KiB a message in full-duplex mode.
 _LONGEST_PIECE: Final = 64 << 10
 _LONGEST_EVENT: Final = 4 << 10
-"""Bytes of a message or a piece whose framing is remembered by its length, as that of a stream's events is."""
+"""Bytes of a message or a piece whose framing is remembered, by its length, as that of a stream's events is."""
 _NO_METADATA: Final = b"B\x00"
 """Ends each of Envoy's messages: an empty ``metadata_context``."""
 _KNOWN_PLANS: Final = 16_384
@@ -107,7 +107,7 @@ def read_piece(message: bytes) -> bytes | None:
     return message[len(before) : -len(_NO_METADATA)]
 
 
-@lru_cache(maxsize=_LONGEST_EVENT)
+@cache
 def _before_piece(length: int) -> bytes | None:
     """How a message of this length begins that has a piece and no more; None where no piece makes it so long."""
     for size in range(max(length - 8, 1), length):
@@ -205,14 +205,17 @@ def head_reply(head: Head) -> bytes:
 
 def body_replies(body: Body) -> list[bytes]:
     """A piece of a reply's body, in messages that Envoy likes the size of."""
-    size = len(body.data)
-    if size <= _LONGEST_EVENT and not body.end:
-        return [_before_body(size) + body.data]
-    last = max(size - 1, 0) // _LONGEST_PIECE
+    last = max(len(body.data) - 1, 0) // _LONGEST_PIECE
     return [
         _body_message(body.data[index * _LONGEST_PIECE : (index + 1) * _LONGEST_PIECE], end=body.end and index == last)
         for index in range(last + 1)
     ]
+
+
+def event_reply(data: bytes) -> bytes | None:
+    """The same of a short piece that does not end the reply, without protobuf; None of a longer one."""
+    size = len(data)
+    return _before_body(size) + data if size <= _LONGEST_EVENT else None
 
 
 def _body_message(data: bytes, *, end: bool) -> bytes:
@@ -223,7 +226,7 @@ def _body_message(data: bytes, *, end: bool) -> bytes:
     return _serialized(response)
 
 
-@lru_cache(maxsize=_LONGEST_EVENT)
+@cache
 def _before_body(size: int) -> bytes:
     """A piece of this size that does not end the reply comes last in its message; what comes before it."""
     message = _body_message(bytes(size), end=False)
