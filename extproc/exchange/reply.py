@@ -14,13 +14,13 @@ from extproc.exchange.failed_head import failed_head
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
 from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.own_headers import own_headers, upstream_request_id
+from extproc.exchange.reply_kind import framer_for, is_document, is_event_stream
 from extproc.exchange.steps import Body, Head, Step
 from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import Framer, FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
-from extproc.framing.event_stream import CONTENT_TYPE, EventStreamFramer
-from extproc.framing.sse import Event, SseFramer
+from extproc.framing.sse import Event
 from extproc.headers import ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, UPSTREAM_REQUEST_ID, Headers
 from extproc.openai.call import Call
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
@@ -28,10 +28,7 @@ from extproc.openai.error_body import AttemptSummary, error_body, error_event
 # What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
 # provider's front door.
 _KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "openai-processing-ms", "openai-version"})
-_DOCUMENTS: Final = ("application/json", "text/html", "application/xhtml+xml", "application/xml", "text/xml")
-"""What is no stream, whatever was asked for: an error, or the page of a proxy in between."""
 _LONGEST_WHOLE_REPLY: Final = 256 << 20
-_LONGEST_EVENT: Final = 32 << 20
 _OK: Final = 200
 _FIRST_FAILURE: Final = 300
 _FIRST_ERROR: Final = 400
@@ -48,21 +45,8 @@ class Reply:
     """
 
     __slots__ = (
-        "_allowance",
-        "_attempt",
-        "_call",
-        "_chunks",
-        "_decoder",
-        "_framer",
-        "_head",
-        "_headers_at",
-        "_held",
-        "_last",
-        "_model",
-        "_released",
-        "_stream",
-        "first_event_at",
-        "outcome",
+        *("_allowance", "_attempt", "_call", "_chunks", "_decoder", "_framer", "_head", "_headers_at", "_held"),
+        *("_last", "_model", "_released", "_stream", "first_event_at", "outcome"),
     )
 
     def __init__(self, attempt: Attempt) -> None:
@@ -101,9 +85,9 @@ class Reply:
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=_LONGEST_WHOLE_REPLY)
         except DecodingError as error:
             return self._fail(GarbledReply(str(error)), now)
-        if self._call.stream and _OK <= self._status < _FIRST_FAILURE and not self._is_document:
+        if self._call.stream and _OK <= self._status < _FIRST_FAILURE and not is_document(headers):
             self._decoder = decoder_for(headers.get("content-encoding", ""), limit=None)
-            self._framer = self._suitable_framer()
+            self._framer = framer_for(headers)
             self._stream = self._attempt.translator.stream(self._call)
             self._stream.state.beside_usage = beside_usage(self._attempt, self._stream.state)
         return self.body(b"", end=True, now=now) if end else []
@@ -242,19 +226,6 @@ class Reply:
         return int(text) if text.isdigit() else 0
 
     @property
-    def _is_document(self) -> bool:
-        return self._head.get("content-type", "").lower().startswith(_DOCUMENTS)
-
-    @property
-    def _is_event_stream(self) -> bool:
-        return self._head.get("content-type", "").lower().startswith(CONTENT_TYPE)
-
-    def _suitable_framer(self) -> Framer[Event]:
-        """By what the provider says it sends: what it was asked for is the dialect's business."""
-        framer = EventStreamFramer if self._is_event_stream else SseFramer
-        return framer(limit=_LONGEST_EVENT)
-
-    @property
     def _served_model(self) -> str | None:
         return self._model if self._stream is None else self._stream.state.model
 
@@ -328,7 +299,7 @@ class Reply:
         self.first_event_at = now
         held, self._held = self._held, b""
         # Whatever its framing was at the provider, the client's stream is server-sent events.
-        rewritten = (("content-type", "text/event-stream"),) if self._is_event_stream else ()
+        rewritten = (("content-type", "text/event-stream"),) if is_event_stream(self._head) else ()
         return [self._answer_head(rewritten), *([Body(data=held, end=False)] if held else [])]
 
     def _finish(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
