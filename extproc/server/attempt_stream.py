@@ -45,7 +45,7 @@ class AttemptStream:
         self._attempt: Attempt | None = None
         self._reply: Reply | None = None
         self._outcome: Outcome | None = None
-        self._settled = False
+        self._settled = self._took = False
         self._over = False
         self._silent = True
         """Before the answer begins, nothing can expire: see _wake."""
@@ -57,19 +57,28 @@ class AttemptStream:
         """Until Envoy ends the stream, or has been told all that it waits for."""
         try:
             while not self._over:
-                message = await self._context.read(silent=self._silent)
+                message = await self._context.read(silent=self._silent, take=self._take)
                 if message is None:
                     return
-                piece = messages.read_piece(message)
-                if piece is None:
+                # Where it was taken while it was waited for, what is left is the budget's.
+                dealt_with = self._took or self._take(message) or self._took
+                if not dealt_with:
                     self._receive(ProcessingRequest.FromString(message))
-                else:
-                    self._on_piece(piece)
+                self._took = False
                 reply, attempt = self._reply, self._attempt
                 if reply is not None and attempt is not None and (lacking := reply.lacking):
                     await self._stay_in_budget(reply, attempt, lacking)
         finally:
             self._close()
+
+    def _take(self, message: bytes) -> bool:
+        """Pass on a piece of the reply; whether that is all, so that ``serve`` need not hear of it."""
+        piece = messages.read_piece(message)
+        if piece is None:
+            return False
+        self._on_piece(piece)
+        self._took = self._reply is not None and self._reply.lacking > 0
+        return not self._took
 
     async def _stay_in_budget(self, reply: Reply, attempt: Attempt, lacking: int) -> None:
         """A stream that says more than was reserved for it reserves more, or ends here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from extproc.admission.settlement import Reservation
@@ -25,8 +25,11 @@ class Context(Protocol):
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
         """What Envoy sent with it."""
 
-    def read(self, *, silent: bool = False) -> Awaitable[bytes | None]:
-        """The next message; None when Envoy has ended the stream. ``silent``: nothing is written meanwhile."""
+    def read(self, *, silent: bool = False, take: Callable[[bytes], bool] | None = None) -> Awaitable[bytes | None]:
+        """The next message; None when Envoy has ended the stream. ``silent``: nothing is written meanwhile.
+
+        ``take`` is offered what comes, and says whether the wait goes on for the one after it.
+        """
 
     def write(self, message: bytes) -> None:
         """Send it, at the latest at the next ``await``."""

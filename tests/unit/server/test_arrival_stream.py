@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -174,7 +175,7 @@ class Envoy:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return (("x-kortex-stage", "arrival"),)
 
-    async def read(self, *, silent: bool = False) -> bytes | None:
+    async def read(self, *, silent: bool = False, take: Callable[[bytes], bool] | None = None) -> bytes | None:
         return self._messages.pop(0).SerializeToString() if self._messages else None
 
     def write(self, message: bytes) -> None:

@@ -70,8 +70,12 @@ class Envoy:
         self._messages = deque(messages)
         self.received: list[ProcessingResponse] = []
 
-    async def read(self, *, silent: bool = False) -> bytes | None:
-        return self._messages.popleft().SerializeToString() if self._messages else None
+    async def read(self, *, silent: bool = False, take: Callable[[bytes], bool] | None = None) -> bytes | None:
+        while self._messages:
+            message = self._messages.popleft().SerializeToString()
+            if take is None or not take(message):
+                return message
+        return None
 
     def write(self, message: bytes) -> None:
         self.received.append(ProcessingResponse.FromString(message))

@@ -195,6 +195,49 @@ async def test_a_wait_for_a_message_may_be_given_up_and_loses_none() -> None:
         assert await one.read() == b"late"
 
 
+async def test_what_is_taken_while_it_is_waited_for_wakes_nobody() -> None:
+    """The handler hears of the rest, and of nothing twice; what was written meanwhile goes out in its turn."""
+
+    async def taking(served: ServedCall) -> None:
+        def take(message: bytes) -> bool:
+            served.write(b"taken " + message)
+            if message == b"big":
+                served.write(LONG * 20)
+            return not message.startswith(b"left")
+
+        while (message := await served.read(take=take)) is not None:
+            served.write(b"heard " + message)
+
+    said = [b"a", b"b", b"left", b"big", b"c", b"left too"]
+    async with serving(Service(taking)) as (_, channel):
+        received = [message async for message in call(channel, request_iterator=said)]
+    # The first is there before anybody waits for it.
+    assert received == [
+        *(b"heard a", b"taken b", b"taken left", b"heard left", b"taken big", LONG * 20, b"taken c"),
+        *(b"taken left too", b"heard left too"),
+    ]
+
+
+async def test_what_fails_while_it_takes_fails_its_handler() -> None:
+    """And the call ends."""
+
+    async def failing(served: ServedCall) -> None:
+        await served.read()
+        served.write(b"go on")
+
+        def take(_message: bytes) -> bool:
+            raise Aborted(Status.NOT_FOUND, "no such thing")
+
+        await served.read(take=take)
+
+    async with serving(Service(failing)) as (_, channel):
+        one = call(channel)
+        await one.write(b"begin")
+        assert await one.read() == b"go on"
+        await one.write(b"more")
+        assert await one.code() is grpc.StatusCode.NOT_FOUND
+
+
 async def _message(served: ServedCall) -> bytes | None:
     return await served.read()
 

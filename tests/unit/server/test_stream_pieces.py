@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -64,8 +65,12 @@ class Envoy:
         self._messages = deque(message.SerializeToString() + rest for message in messages)
         self.received: list[ProcessingResponse] = []
 
-    async def read(self, *, silent: bool = False) -> bytes | None:
-        return self._messages.popleft() if self._messages else None
+    async def read(self, *, silent: bool = False, take: Callable[[bytes], bool] | None = None) -> bytes | None:
+        while self._messages:
+            message = self._messages.popleft()
+            if take is None or not take(message):
+                return message
+        return None
 
     def write(self, message: bytes) -> None:
         self.received.append(ProcessingResponse.FromString(message))
