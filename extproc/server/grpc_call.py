@@ -185,7 +185,7 @@ class ServedCall:
             _LOG.exception("a gRPC call failed")
             code, details = core.Status.INTERNAL, "This is a bug; the log has more."
         self._status = code, details.encode()
-        self._task = None  # refers to this, which would be a cycle
+        self._task = self._take = None  # refer to this, which would be a cycle
         self._send()
 
     def _is_taken(self, waiter: asyncio.Future[bytes | None], message: bytes | None) -> bool:
