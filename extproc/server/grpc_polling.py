@@ -112,7 +112,10 @@ class Polling:
     def _look_again(self) -> None:
         self._pause = min(self._pause * 2, self._latest)
         self._timer = self._loop.call_later(self._pause, self._look_again)
-        self._look()
+        if self._look():
+            # Where one thing was not told of, more may not be: while a peer is slow in reading, for one, a thread of the
+            # core waits for it, and with the same epoll (``cover_self`` in src/core/lib/iomgr/tcp_posix.cc).
+            self._look_again_soon()
 
     def _look_again_soon(self) -> None:
         if self._pause > _SOONEST:
