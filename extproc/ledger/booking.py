@@ -1,39 +1,19 @@
-"""Entries → rows and hourly sums, in one transaction: an entry that comes again after a crash changes nothing."""
+"""Entries → rows and sums, in one transaction: an entry that comes again after a crash changes nothing."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Table, insert, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
-from extproc.exchange.trail import ANSWERED
-from extproc.ledger.columns import COUNTS, DIMENSIONS, TOKENS
 from extproc.ledger.entry import ATTEMPT
-from extproc.ledger.money import split
-from extproc.ledger.schema import ATTEMPTS, DAYS, EXCHANGES, HOURS, PARTITIONED
-
-_HOUR_MS: Final = 3_600_000
+from extproc.ledger.schema import ATTEMPTS, EXCHANGES, PARTITIONED
+from extproc.ledger.sums import add_up
 
 Row = dict[str, Any]
-
-
-def _added(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """To the row of the same time and dimensions, where there is one."""
-    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    sums = {name: table.c[name] + statement.excluded[name] for name in COUNTS}
-    return statement.on_conflict_do_update(index_elements=["id"], set_=sums)
-
-
-_SUMMED: Final = ((HOURS, 1), (DAYS, 24))
-"""The tables of sums, and how many hours a row of each sums up."""
-_ADD: Final = {(dialect, table): _added(dialect, table) for dialect in ("sqlite", "postgresql") for table, _ in _SUMMED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +33,7 @@ def book(connection: Connection, entries: Sequence[Mapping[str, Any]]) -> Booked
     for table, rows in ((ATTEMPTS, attempts), (EXCHANGES, exchanges)):
         if rows:
             connection.execute(insert(table), rows)
-    for table, hours in _SUMMED:
-        sums = _sums(attempts, exchanges, [name for name in DIMENSIONS if name in table.c], hours)
-        if sums:
-            connection.execute(_ADD[connection.dialect.name, table], sums)
+    add_up(connection, attempts, exchanges)
     return Booked(attempts=len(attempts), exchanges=len(exchanges))
 
 
@@ -97,39 +74,6 @@ def _exchange(entry: Mapping[str, Any]) -> Row:
     if first is not None:
         row["first_token_ms"] = round(entry["request_ms"] - entry["duration_ms"] + first, 3)
     return row
-
-
-def _sums(attempts: Iterable[Row], exchanges: Iterable[Row], dimensions: Sequence[str], hours: int) -> list[Row]:
-    """By time and dimensions, in the order of their ids."""
-    sums: dict[tuple[Any, ...], Row] = {}
-    for row in attempts:
-        total = _total(sums, row, dimensions, hours)
-        total["attempts"] += 1
-        total["failed_attempts"] += row["outcome"] != ANSWERED
-        total["estimated_attempts"] += row["usage_source"] == "estimated"
-        total["unpriced_attempts"] += row["cost"] is None and row["input_tokens"] is not None
-        for name in TOKENS:
-            total[name] += row[name] or 0
-        if row["cost"] is not None:
-            nanos, attos = split(Decimal(row["cost"]))
-            total["cost_nanos"] += nanos
-            total["cost_attos"] += attos
-    for row in exchanges:
-        total = _total(sums, row, dimensions, hours)
-        total["requests"] += 1
-        total["refused"] += row["attempts"] == 0
-    return sorted(sums.values(), key=lambda row: str(row["id"]))
-
-
-def _total(sums: dict[tuple[Any, ...], Row], row: Row, dimensions: Sequence[str], hours: int) -> Row:
-    hour = row["ended_ms"] // _HOUR_MS // hours * hours
-    where = tuple(row[name] or "" for name in dimensions)
-    found = sums.get((hour, *where))
-    if found is None:
-        identity = hashlib.blake2b(orjson.dumps([hour, *where]), digest_size=20).hexdigest()
-        named = dict(zip(dimensions, where, strict=True))
-        found = sums[hour, *where] = {"id": identity, "hour": hour, **named, **dict.fromkeys(COUNTS, 0)}
-    return found
 
 
 def _make_partitions(connection: Connection, times: Iterable[int]) -> None:

@@ -13,10 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from extproc.ledger.migrations import MIGRATIONS, Step
 from extproc.ledger.schema import METADATA, VERSION
-
-MIGRATIONS: Final[tuple[Sequence[str], ...]] = ()
-"""The statements that lead from version 1 to 2, from 2 to 3, and so on. New databases are made by ``schema``."""
 
 _CONNECT_SECONDS: Final = 5
 _STATEMENT_SECONDS: Final = 60
@@ -35,6 +33,7 @@ class Database:
         self._url = _with_driver(make_url(url), password)
         self.embedded = self._url.get_backend_name() == _SQLITE
         self._engine = _embedded_engine(self._url) if self.embedded else _server_engine(self._url)
+        self._prepared_for: int | None = None
 
     @property
     def name(self) -> str:
@@ -46,7 +45,7 @@ class Database:
         """The same, but of a file its whole path, whichever directory it was written for."""
         return str(Path(self._url.database).resolve()) if self.embedded and self._url.database else self.name
 
-    def prepare(self, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    def prepare(self, migrations: Sequence[Step] = MIGRATIONS) -> None:
         """Make the tables, or bring them up to date. Raises LedgerTooNew."""
         if self.embedded and self._url.database:
             # Who called what is for its owner to read; SQLite gives its other files the same permissions.
@@ -55,17 +54,14 @@ class Database:
             file.touch(mode=0o600)
         newest = len(migrations) + 1
         with self.writing() as connection:
-            if not inspect(connection).has_table(VERSION.name):
+            if inspect(connection).has_table(VERSION.name):
+                for step in migrations[_version(connection, newest) - 1 :]:
+                    step(connection)
+                connection.execute(update(VERSION).values(version=newest))
+            else:
                 METADATA.create_all(connection)
                 connection.execute(insert(VERSION).values(version=newest))
-                return
-            found = connection.execute(select(VERSION.c.version)).scalar_one()
-            if found > newest:
-                message = f"the ledger has version {found} and this Kortex knows versions up to {newest}"
-                raise LedgerTooNew(message)
-            for statement in (statement for step in migrations[found - 1 :] for statement in step):
-                connection.execute(text(statement))
-            connection.execute(update(VERSION).values(version=newest))
+        self._prepared_for = newest
 
     def exists(self) -> bool:
         """Whether anything has been written yet."""
@@ -76,10 +72,15 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction, which no other writer's overlaps."""
+        """One transaction, which no other writer's overlaps.
+
+        Raises LedgerTooNew where a later version has brought the tables up to date since ``prepare``.
+        """
         with self._engine.connect() as connection, connection.begin():
             if not self.embedded:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            if self._prepared_for is not None:
+                _version(connection, self._prepared_for)
             yield connection
 
     @contextmanager
@@ -97,6 +98,13 @@ def reason(error: Exception) -> str:
     """The first line of what the database said: SQLAlchemy adds the statement and its values."""
     said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return (str(said).splitlines() or [type(said).__name__])[0]
+
+
+def _version(connection: Connection, newest: int) -> int:
+    found: int = connection.execute(select(VERSION.c.version)).scalar_one()
+    if found > newest:
+        raise LedgerTooNew(f"the ledger has version {found} and this Kortex knows versions up to {newest}")
+    return found
 
 
 def _with_driver(url: URL, password: str | None) -> URL:

@@ -1,29 +1,31 @@
-"""Answers from the hourly sums: what was used and what it cost, by whatever somebody wants to tell apart."""
+"""Answers from the tables of sums: what was used and what it cost, by whatever somebody wants to tell apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, inspect, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from extproc.ledger.booking import month_after
 from extproc.ledger.columns import COUNTS, MONEY, TIMES
 from extproc.ledger.database import Database, reason
 from extproc.ledger.money import joined, spell
+from extproc.ledger.periods import DAY, MONTH, moment
 from extproc.ledger.question import LedgerUnavailable, Question
-from extproc.ledger.schema import DAYS, HOURS
+from extproc.ledger.schema import DAYS, HOURS, MONTHS
+from extproc.ledger.sums import PERIODS
 
 SUMS: Final = (*(name for name in COUNTS if name not in MONEY), "cost", "currency")
 """The columns of a report, after those it is by."""
 
-_HOUR_SECONDS: Final = 3_600
-_HOUR_MS: Final = 3_600_000
-_DAY_HOURS: Final = 24
 _UNPRICED: Final = ""
+
+_Bounds = tuple[int | None, int | None]
+"""The first hour, and the first that no longer belongs to it."""
 
 
 def report(database: Database, question: Question) -> list[dict[str, Any]]:
@@ -35,26 +37,57 @@ def report(database: Database, question: Question) -> list[dict[str, Any]]:
         if not database.exists():
             return []
         with database.reading() as connection:
-            rows = connection.execute(_statement(question, connection)).all()
+            tables = _tables_for(question, connection)
+            rows = [
+                row
+                for table, bounds in _pieces(tables, (question.since, question.until))
+                for row in connection.execute(_statement(question, table, bounds, connection)).all()
+            ]
     except SQLAlchemyError as error:
         raise LedgerUnavailable(f"the ledger {database.name} cannot be read: {reason(error)}") from error
     return _folded(rows, question.by)
 
 
-def _statement(question: Question, connection: Connection) -> Select[Any]:
-    table = _table_for(question)
-    hour = table.c.hour
+def _tables_for(question: Question, connection: Connection) -> tuple[Table, ...]:
+    """Those that know, the smallest first. An earlier version's ledger has no months until a gateway writes to it."""
+    needed = {*question.by, *question.where}
+    if "hour" in needed:
+        return (HOURS,)
+    if "user" not in needed:
+        return (DAYS, HOURS)
+    return (MONTHS, HOURS) if "day" not in needed and inspect(connection).has_table(MONTHS.name) else (HOURS,)
+
+
+def _pieces(tables: Sequence[Table], bounds: _Bounds) -> Iterator[tuple[Table, _Bounds]]:
+    """The time from the smallest table as far as whole rows of it go, and what is left at its ends from the others."""
+    (table, *finer), (since, until) = tables, bounds
+    begin = None if since is None else PERIODS[table].next_begin(since)
+    end = None if until is None else PERIODS[table].begin(until)
+    if not finer:
+        yield table, bounds
+    elif begin is not None and end is not None and begin >= end:
+        yield from _pieces(finer, bounds)
+    else:
+        if begin != since:
+            yield from _pieces(finer, (since, begin))
+        yield table, (begin, end)
+        if end != until:
+            yield from _pieces(finer, (end, until))
+
+
+def _statement(question: Question, table: Table, bounds: _Bounds, connection: Connection) -> Select[Any]:
+    hour, (since, until) = table.c.hour, bounds
     asked: list[ColumnElement[bool]] = [table.c[name] == value for name, value in question.where.items()]
-    if question.since is not None:
-        asked.append(hour >= question.since)
-    if question.until is not None:
-        asked.append(hour < question.until)
+    if since is not None:
+        asked.append(hour >= since)
+    if until is not None:
+        asked.append(hour < until)
     group: list[ColumnElement[Any]] = [table.c[name] for name in question.by if name not in TIMES]
     group.append(table.c.currency)
     if "hour" in question.by:
         group.append(hour.label("time"))
     elif "day" in question.by:
-        group.append((hour - hour % _DAY_HOURS).label("time"))
+        group.append((hour - hour % DAY.longest).label("time"))
     elif "month" in question.by:
         first, last = connection.execute(select(func.min(hour), func.max(hour)).where(*asked)).one()
         group.append(_month_of(hour, first or 0, last or 0).label("time"))
@@ -69,50 +102,46 @@ def _month_of(hour: ColumnElement[int], first: int, last: int) -> ColumnElement[
 
 def _months(first: int, last: int) -> Iterator[tuple[int, int]]:
     """Where each of the months begins and ends that hours from the first to the last lie in."""
-    begin = first
+    begin = MONTH.begin(first)
     while begin <= last:
-        day = datetime.fromtimestamp(begin * _HOUR_SECONDS, UTC)
-        end = month_after(day.year, day.month) // _HOUR_MS
-        yield begin, end
-        begin = end
-
-
-def _table_for(question: Question) -> Table:
-    """The smallest that knows."""
-    needed = {*question.by, *question.where}
-    whole_days = all((hour or 0) % _DAY_HOURS == 0 for hour in (question.since, question.until))
-    return DAYS if whole_days and not needed & {"hour", "user"} else HOURS
+        yield begin, MONTH.after(begin)
+        begin = MONTH.after(begin)
 
 
 def _folded(rows: Iterable[Sequence[Any]], by: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Hours get their names, and those that a day or a month has several of become one.
+    """Hours get their names, and what came in several pieces becomes one.
 
     There may be a hundred thousand of them: they are taken by place, which is as in ``_statement``.
     """
     names = [name for name in by if name not in TIMES]
     currency_at = len(names)
     counts_at = currency_at + (1 if len(names) == len(by) else 2)
-    places = [(counts_at - 1, TIMES[name]) if name in TIMES else (names.index(name), None) for name in by]
-    folded: dict[tuple[str, ...], dict[str, list[int]]] = {}
-    for row in rows:
-        identity = tuple([row[at] if spelling is None else _spelled(row[at], spelling) for at, spelling in places])
-        _add(folded.setdefault(identity, {}), row[currency_at], [int(count) for count in row[counts_at:]])
-    for currencies in folded.values():
-        _take_in_the_unpriced(currencies)
+    places = [counts_at - 1 if name in TIMES else names.index(name) for name in by]
+    spellings = [TIMES.get(name) for name in by]
+    in_order = sorted(rows, key=itemgetter(*places, currency_at))
     columns = (*by, *SUMS)
-    return [
-        dict(zip(columns, _values(identity, currency, folded[identity][currency]), strict=True))
-        for identity in sorted(folded)
-        for currency in sorted(folded[identity])
-    ]
+    folded: list[dict[str, Any]] = []
+    # Each place twice: a getter of one alone gives no tuple.
+    for identity, alike in groupby(in_order, key=itemgetter(*places, *places)):
+        told = [
+            (value or None) if spelling is None else _spelled(value, spelling)
+            for value, spelling in zip(identity, spellings, strict=False)
+        ]
+        for currency, counts in _by_currency(alike, currency_at, counts_at).items():
+            folded.append(dict(zip(columns, (*told, *_values(currency, counts)), strict=True)))
+    return folded
 
 
-def _take_in_the_unpriced(currencies: dict[str, list[int]]) -> None:
+def _by_currency(rows: Iterable[Sequence[Any]], currency_at: int, counts_at: int) -> dict[str, list[int]]:
     """What had no price stands in a row of its own only where there are several currencies, or none."""
-    if _UNPRICED in currencies and len(currencies) == 2:
-        unpriced = currencies.pop(_UNPRICED)
-        (only,) = currencies
-        _add(currencies, only, unpriced)
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        _add(found, row[currency_at], list(map(int, row[counts_at:])))
+    if _UNPRICED in found and len(found) == 2:
+        unpriced = found.pop(_UNPRICED)
+        (only,) = found
+        _add(found, only, unpriced)
+    return found
 
 
 def _add(currencies: dict[str, list[int]], currency: str, more: list[int]) -> None:
@@ -122,11 +151,11 @@ def _add(currencies: dict[str, list[int]], currency: str, more: list[int]) -> No
 
 @lru_cache(maxsize=4_096)
 def _spelled(hour: int, spelling: str) -> str:
-    return datetime.fromtimestamp(hour * _HOUR_SECONDS, UTC).strftime(spelling)
+    return moment(hour).strftime(spelling)
 
 
-def _values(identity: tuple[str, ...], currency: str, counts: Sequence[int]) -> tuple[Any, ...]:
+def _values(currency: str, counts: Sequence[int]) -> tuple[Any, ...]:
     """In the order of a report's columns; money is the last that is counted."""
     *others, nanos, attos = counts
     cost = spell(joined(nanos, attos)) if currency else None
-    return (*(value or None for value in identity), *others, cost, currency or None)
+    return (*others, cost, currency or None)

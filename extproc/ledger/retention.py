@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Table, delete, select, text
 
 from extproc.ledger.booking import month_after
 from extproc.ledger.database import Database
-from extproc.ledger.schema import DAYS, HOURS, PARTITIONED
+from extproc.ledger.schema import PARTITIONED
+from extproc.ledger.sums import forget_hours
 
 _STEP: Final = 5_000
 _DAY_MS: Final = 86_400_000
@@ -32,9 +33,7 @@ def forget(database: Database, *, now: float, days: int, summary_days: int) -> i
     for table in PARTITIONED:
         deleted += _delete_in_steps(database, table, cutoff)
     with database.writing() as connection:
-        oldest_hour = int(now // 3_600) - summary_days * _HOURS
-        for table in (HOURS, DAYS):
-            deleted += connection.execute(delete(table).where(table.c.hour < oldest_hour)).rowcount
+        deleted += forget_hours(connection, int(now // 3_600) - summary_days * _HOURS)
     return deleted
 
 

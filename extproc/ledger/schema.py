@@ -2,7 +2,7 @@
 
 ``attempts`` and ``exchanges`` have a row for each, and are only ever added to. ``hours`` has the sums of an hour for
 each combination of what they are asked by, ``days`` those of a day without users, of whom there may be as many as
-requests: reports read nothing else.
+requests, ``months`` those of a month with them: reports read nothing else.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def _sums(name: str, dimensions: Sequence[str]) -> Table:
 
 HOURS: Final = _sums("hours", DIMENSIONS)
 DAYS: Final = _sums("days", [name for name in DIMENSIONS if name != "user"])
+MONTHS: Final = _sums("months", DIMENSIONS)
 VERSION: Final = Table("ledger_version", METADATA, Column("version", Integer, nullable=False))
 
 PARTITIONED: Final = (ATTEMPTS, EXCHANGES)

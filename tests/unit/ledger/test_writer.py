@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
 
-from extproc.ledger.database import Database, LedgerTooNew
+from extproc.ledger.database import Database
 from extproc.ledger.question import read_question
 from extproc.ledger.report import report
 from extproc.ledger.schema import ATTEMPTS, EXCHANGES
@@ -277,22 +277,6 @@ def test_a_reader_is_not_kept_waiting_by_a_transaction(database: Database, write
     finally:
         done.set()
         thread.join()
-
-
-def test_tables_are_brought_up_to_date(database: Database) -> None:
-    """Each step once, in order; a newer ledger is not written to."""
-    database.prepare()
-    steps: Sequence[Sequence[str]] = (
-        ["ALTER TABLE exchanges ADD COLUMN region TEXT"],
-        ["UPDATE exchanges SET region = 'eu'", "ALTER TABLE hours ADD COLUMN region TEXT"],
-    )
-    database.prepare(steps[:1])
-    database.prepare(steps)
-    database.prepare(steps)
-    with database.reading() as connection:
-        connection.execute(text("SELECT exchanges.region, hours.region FROM exchanges, hours"))
-    with pytest.raises(LedgerTooNew, match="version 3"):
-        database.prepare()
 
 
 def test_a_stopped_writer_has_booked_what_was_there(
