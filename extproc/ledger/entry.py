@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from extproc.exchange.attempt import Attempt
-from extproc.exchange.outcome import Outcome
+from extproc.exchange.outcome import Outcome, conclude
 from extproc.exchange.refusal import Refusal
 from extproc.exchange.trail import ANSWERED
+from extproc.exchange.verdict import Reason, judge_reason
 from extproc.openai.call import OPERATION_PATHS
 
 ATTEMPT: Final = "attempt"
 REFUSAL: Final = "refusal"
 BEGUN: Final = "begun"
-"""An attempt that follows another. Nothing of it is kept; see ``extproc.ledger.unfollowed``."""
+"""An attempt that follows another, as it is kept if its worker comes to no other word; see ``unfollowed``."""
 
 _LONGEST_TEXT: Final = 256
 _MOST_TOKENS: Final = 1 << 53
@@ -67,16 +68,14 @@ def attempt_entry(outcome: Outcome, request_id: str | None) -> dict[str, Any]:
     }
 
 
-def begun_entry(attempt: Attempt) -> dict[str, Any] | None:
+def begun_entry(attempt: Attempt, request_id: str | None) -> dict[str, Any] | None:
     """An attempt that begins; None where it is the first, which follows nothing."""
     if attempt.number == 1:
         return None
-    return {
-        "kind": BEGUN,
-        "exchange": attempt.assignment.exchange,
-        "attempt": attempt.number,
-        "ended_ms": int(attempt.started * 1_000),
-    }
+    lost = judge_reason(Reason.GATEWAY)
+    outcome = conclude(attempt, now=attempt.started, status=None, final=False, verdict=lost)
+    unknown = dict.fromkeys(("usage_source", "duration_ms", "request_ms"))
+    return attempt_entry(outcome, request_id) | unknown | {"kind": BEGUN}
 
 
 def refusal_entry(refusal: Refusal) -> dict[str, Any] | None:

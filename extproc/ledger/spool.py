@@ -2,7 +2,8 @@
 
 Each worker appends to a segment of its own, one checksummed line per entry, by one ``write``: what the kernel has
 taken survives the end of the process, however it comes. A thread asks the disk for it once a second, so that a power
-cut costs no more than that. A lock on the open segment tells the writer whether its worker lives.
+cut costs no more than that. A lock on the open segment tells the writer that more may come in it; one on a file beside
+them, for as long as the worker lives, that more may come of it in another.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import orjson
 _LOG: Final = logging.getLogger(__name__)
 SUFFIX: Final = ".jsonl"
 UNNAMED: Final = ".new"
+WORKER: Final = ".worker"
 _SEGMENT_BYTES: Final = 1 << 20
 _SYNC_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
@@ -51,6 +53,8 @@ class Spool:
     def __init__(self, directory: Path, *, limit: int) -> None:
         self._directory = directory
         self._limit = limit
+        self._worker = secrets.token_hex(4)
+        self._sign_of_life: _Locked | None = None
         self._segment: _Segment | None = None
         self._retired: deque[_Segment] = deque()
         self._problem: str | None = None
@@ -81,6 +85,9 @@ class Spool:
         self._retire()
         self._closing.set()
         self._syncer.join()
+        if self._sign_of_life is not None:
+            self._sign_of_life.remove()
+            self._sign_of_life = None
 
     def _current(self) -> _Segment:
         if self._segment is not None and self._segment.size >= _SEGMENT_BYTES:
@@ -89,7 +96,9 @@ class Spool:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if spooled_bytes(self._directory) >= self._limit:
                 raise SpoolUnavailable(f"{self._directory} holds {self._limit >> 20} MiB, as much as it may")
-            self._segment = _Segment(self._directory)
+            if self._sign_of_life is None:
+                self._sign_of_life = _Locked(self._directory, f"{self._worker}{WORKER}")
+            self._segment = _Segment(self._directory, self._worker)
         return self._segment
 
     def _retire(self) -> None:
@@ -113,15 +122,27 @@ class Spool:
                 segment.sync()
 
 
-class _Segment:
-    """One file. It gets its name when it is locked, so that whoever sees it unlocked may take it for finished."""
+class _Locked:
+    """A file that gets its name when it is locked, so that whoever sees it unlocked may take it for finished."""
 
-    def __init__(self, directory: Path) -> None:
-        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-        aside = directory / f"{name}{UNNAMED}"
-        self._file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, _PRIVATE)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        aside.rename(directory / f"{name}{SUFFIX}")
+    def __init__(self, directory: Path, name: str) -> None:
+        aside = directory / f"{secrets.token_hex(8)}{UNNAMED}"
+        self._path = directory / name
+        self.file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, _PRIVATE)
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        aside.rename(self._path)
+
+    def remove(self) -> None:
+        """And unlock."""
+        self._path.unlink(missing_ok=True)
+        os.close(self.file)
+
+
+class _Segment:
+    """One file of entries."""
+
+    def __init__(self, directory: Path, worker: str) -> None:
+        self._file = _Locked(directory, f"{time.time_ns():020d}-{worker}{SUFFIX}").file
         self.size = 0
         self._synced = 0
 
@@ -160,6 +181,11 @@ def read_line(line: bytes) -> dict[str, Any] | None:
         return None
     entry: dict[str, Any] = orjson.loads(text)
     return entry
+
+
+def worker_file(segment: Path) -> Path:
+    """The file that is locked while the worker lives that wrote a segment."""
+    return segment.with_name(f"{segment.stem.rpartition('-')[2]}{WORKER}")
 
 
 def spooled_bytes(directory: Path) -> int:

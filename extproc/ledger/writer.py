@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +110,7 @@ class Writer:
             for path in self._segments.paths():
                 self._book_segment(path)
             self._book_unfollowed(read_ms)
+            self._remove_finished(self._segments.paths())
             self._forget()
         except (DBAPIError, LedgerTooNew, OSError) as error:
             self._fail(error)
@@ -127,20 +128,30 @@ class Writer:
             self._prepared = True
 
     def _book_segment(self, path: Path) -> None:
-        while True:
-            piece = self._segments.read(path)
+        """And make room at once: there may be many, and the spool may be full."""
+        told = False
+        while piece := self._segments.read(path):
+            told = True
             self._note(piece)
             kept = [entry for entry in piece.entries if entry.get("kind") != BEGUN]
             if kept:
                 self._book(kept)
             self._unfollowed.note(path, piece.entries)
             self._segments.advance(piece)
-            if not piece.entries and not piece.damaged:
-                break
-        if not self._unfollowed.holds(path) and self._segments.remove_finished(path):
-            self._add(damaged=1)
+        if told:
+            self._remove_finished([path])
+
+    def _remove_finished(self, paths: Iterable[Path]) -> None:
+        still_open = self._unfollowed.open_entries()
+        for path in paths:
+            if self._segments.remove_finished(path, still_open.get(path, ())):
+                self._add(damaged=1)
 
     def _book_unfollowed(self, read_ms: int) -> None:
+        lost = self._unfollowed.lost(read_ms, self._segments.worker_lives)
+        if lost:
+            self._book(lost)
+            self._unfollowed.end(lost)
         due = self._unfollowed.due(read_ms)
         if due:
             self._book(due)

@@ -141,7 +141,7 @@ class AttemptStream:
             self._context.write(messages.immediate_reply(answer, error.code))
             return
         self._attempt = attempt
-        self._recorder.begun(attempt)
+        self._recorder.begun(attempt, headers.get(REQUEST_ID))
         if attempt.needs_body:
             self._context.write(messages.ASK_FOR_BODY)
         else:

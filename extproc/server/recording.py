@@ -61,9 +61,9 @@ class Recording:
         """See Recorder."""
         self._metrics.decided(decision)
 
-    def begun(self, attempt: Attempt) -> None:
+    def begun(self, attempt: Attempt, request_id: str | None) -> None:
         """See Recorder."""
-        entry = None if self._spool is None else begun_entry(attempt)
+        entry = None if self._spool is None else begun_entry(attempt, request_id)
         if self._spool is not None and entry is not None:
             self._spool.write(entry)
         self._metrics.begun(attempt)

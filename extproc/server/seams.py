@@ -50,7 +50,7 @@ class Recorder(Protocol):
     def decided(self, decision: Decision) -> None:
         """Arrival knows where the request goes, or that it goes nowhere."""
 
-    def begun(self, attempt: Attempt) -> None:
+    def begun(self, attempt: Attempt, request_id: str | None) -> None:
         """An attempt reaches for its provider; ``ended`` follows, whatever happens."""
 
     def settled(self, outcome: Outcome, request_id: str | None) -> None:

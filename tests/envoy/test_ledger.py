@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -23,7 +24,7 @@ from extproc.ledger.schema import ATTEMPTS, DAYS, EXCHANGES, HOURS
 from extproc.ledger.unfollowed import PATIENCE_MS
 from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider, Status
-from tests.fakes.faults import Chunking, SlowEvents
+from tests.fakes.faults import Chunking, Fault, Silence, SlowEvents, StallAfter
 from tests.fakes.postgres_server import PASSWORD, PostgresServer
 from tests.fakes.raw_client import RawClient
 
@@ -254,6 +255,102 @@ def test_a_client_that_leaves_although_another_could_be_asked_has_made_a_request
     assert left["outcome"] != "answered"
     assert left["output_tokens"] > 20
     assert Decimal(left["cost"]) > 0
+
+
+def serving(kortex: KortexProcess, spool: Path, name: str) -> int:
+    """The process that serves a request's second attempt: the one whose segment says that it has begun."""
+
+    def look() -> int | None:
+        wanted = f'"request_id":"{name}"'
+        for segment in spool.glob("*.jsonl"):
+            lines = segment.read_text().splitlines()
+            if any('"kind":"begun"' in line and wanted in line for line in lines):
+                return next((pid for pid in kortex.worker_pids if segment in _open_files(pid)), None)
+        return None
+
+    return kortex.until(look, "the second attempt has begun")
+
+
+def _open_files(pid: int) -> set[Path]:
+    files = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            files.add(descriptor.readlink())
+    return files
+
+
+def told(file: Path, table: str, *columns: str) -> list[tuple[Any, ...]]:
+    """Some columns, in the attempts' order."""
+    found = [tuple(row[name] for name in ("request_id", *columns)) for row in rows(file, table)]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("fault", [Silence(), StallAfter(2)], ids=["before-its-reply", "in-its-stream"])
+@pytest.mark.parametrize("victim", ["worker", "gateway"])
+def test_what_is_killed_in_a_second_attempt_leaves_a_request_and_both_attempts(
+    pair: tuple[FakeProvider, FakeProvider], tmp_path: Path, fault: Fault, victim: str
+) -> None:
+    """Nobody is left to say how it ended; each is there once, whoever goes on, at once or after a restart."""
+    a, b = pair
+    file = tmp_path / "usage.db"
+    settings = config(a, b, {"url": f"sqlite:///{file}"})
+    a.script, b.script = [Status(503)], [fault]
+    with KortexProcess(settings, workers=2) as kortex, RawClient(urlsplit(kortex.origin).port or 0) as client:
+        body = {"model": "pair", "stream": True} | talk(20)
+        client.post("/v1/chat/completions", body, "x-request-id: cut")
+        b.wait_for(lambda fake: fake.active == 1)
+        worker = serving(kortex, tmp_path / "usage.db.spool", "cut")
+        kortex.until(lambda: told(file, "attempts", "attempt") == [("cut", 1)], "the first attempt is booked")
+        if victim == "worker":
+            os.kill(worker, signal.SIGKILL)
+            kortex.until(lambda: told(file, "exchanges"), "the exchange is there")
+        else:
+            os.kill(kortex.pid, signal.SIGSTOP)  # a worker that outlives it by a moment would say what it knows
+            for pid in (*kortex.worker_pids, kortex.envoy_pid, kortex.pid):
+                os.kill(pid, signal.SIGKILL)
+            kortex.wait()
+    with KortexProcess(settings, workers=2) as kortex:
+        kortex.until(lambda: ("cut",) in told(file, "exchanges"), "the exchange is there")
+        assert ask(kortex, "next").status_code == 200
+        kortex.until(lambda: sum(row["requests"] for row in usage(kortex)) == 2, "both are counted")
+        assert sum(row["attempts"] for row in usage(kortex, by="user")) == 3
+    assert told(file, "attempts", "attempt", "backend", "outcome") == [
+        ("cut", 1, "a", "overloaded"),
+        ("cut", 2, "b", "gateway"),
+        ("next", 1, "a", "answered"),
+    ]
+    assert told(file, "exchanges", "attempts", "backend", "outcome", "status") == [
+        ("cut", 2, "b", "gateway", None),
+        ("next", 1, "a", "answered", 200),
+    ]
+    assert list((tmp_path / "usage.db.spool").glob("*.jsonl")) == []
+
+
+def test_who_goes_on_for_a_killed_worker_ends_the_request(
+    pair: tuple[FakeProvider, FakeProvider], tmp_path: Path
+) -> None:
+    """Envoy asks the third backend through the other worker; that is the request's end, and there is no other."""
+    a, b = pair
+    file = tmp_path / "usage.db"
+    with FakeProvider(name="c") as c:
+        settings = config(a, b, {"url": f"sqlite:///{file}"})
+        settings["backends"]["c"] = {"provider": "custom", "url": c.url, "model": "inner"}
+        settings["routes"]["pair"]["fallback"]["backends"].append("c")
+        a.script, b.script = [Status(503)], [Silence()]
+        with KortexProcess(settings, workers=2) as kortex:
+            client = threading.Thread(target=ask, args=(kortex, "moved"))
+            client.start()
+            b.wait_for(lambda fake: fake.active == 1)
+            os.kill(serving(kortex, tmp_path / "usage.db.spool", "moved"), signal.SIGKILL)
+            client.join()
+            kortex.until(lambda: told(file, "exchanges") == [("moved",)], "the answer is booked")
+            kortex.until(lambda: len(told(file, "attempts")) == 3, "the attempt that was lost is booked")
+        assert told(file, "attempts", "attempt", "backend", "outcome") == [
+            ("moved", 1, "a", "overloaded"),
+            ("moved", 2, "b", "gateway"),
+            ("moved", 3, "c", "answered"),
+        ]
+        assert told(file, "exchanges", "attempts", "backend", "outcome") == [("moved", 3, "c", "answered")]
 
 
 def test_killed_workers_lose_no_answer(pair: tuple[FakeProvider, FakeProvider], ledger: dict[str, Any]) -> None:

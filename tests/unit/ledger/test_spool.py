@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,40 @@ def test_a_segment_stays_while_something_in_it_is_unread(spool: Spool, spool_dir
     spool.close()
     segments.remove_finished(path)
     assert [entry["n"] for entry in segments.read(path).entries] == [1]
+
+
+def test_a_worker_lives_until_it_ends_whichever_segment_it_writes_to(
+    spool: Spool, spool_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that ends in order, nothing is left."""
+    monkeypatch.setattr(spool_module, "_SEGMENT_BYTES", 10)
+    spool.write({"n": 0})
+    segments = Segments(spool_directory)
+    (first,) = segments.paths()
+    spool.write({"n": 1})
+    assert len(segments.paths()) == 2
+    assert all(segments.worker_lives(path) for path in segments.paths())
+    segments.sweep(now=time.time())
+    assert segments.worker_lives(first)
+    spool.close()
+    assert not segments.worker_lives(first)
+    assert [path.suffix for path in spool_directory.iterdir()] == [".jsonl", ".jsonl"]
+
+
+def test_a_killed_worker_is_known_to_be_gone(spool_directory: Path) -> None:
+    """What it left is swept away; a segment of an earlier version has no worker that could be asked for."""
+    program = (
+        "import os, sys; from pathlib import Path; from extproc.ledger.spool import Spool\n"
+        "Spool(Path(sys.argv[1]), limit=1 << 30).write({'n': 1}); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(spool_directory)], check=False)
+    segments = Segments(spool_directory)
+    (path,) = segments.paths()
+    assert {file.suffix for file in spool_directory.iterdir()} == {".jsonl", ".worker"}
+    assert not segments.worker_lives(path)
+    assert not segments.worker_lives(path.with_name("00000000000000000001-12345678.jsonl"))
+    segments.sweep(now=time.time())
+    assert list(spool_directory.iterdir()) == [path]
 
 
 def test_a_full_segment_is_followed_by_another(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from extproc.ledger.columns import TOKENS
 from extproc.ledger.database import Database
 from extproc.ledger.entry import BEGUN
 from extproc.ledger.question import read_question
 from extproc.ledger.report import report
-from extproc.ledger.schema import EXCHANGES
+from extproc.ledger.schema import ATTEMPTS, EXCHANGES
 from extproc.ledger.spool import Spool
-from extproc.ledger.unfollowed import PATIENCE_MS
+from extproc.ledger.unfollowed import LONGEST_MS, PATIENCE_MS
 from extproc.ledger.writer import Kept, Writer
 from tests.unit.ledger.conftest import NOW, MakeEntry
 
@@ -56,9 +57,26 @@ def put(directory: Path, *entries: Mapping[str, Any]) -> None:
     spool.close()
 
 
-def begun(entry: Mapping[str, Any], attempt: int) -> dict[str, Any]:
-    """Another attempt of the same exchange."""
-    return {"kind": BEGUN, "exchange": entry["exchange"], "attempt": attempt, "ended_ms": entry["ended_ms"]}
+def begun(entry: Mapping[str, Any], attempt: int, backend: str = "second") -> dict[str, Any]:
+    """Another attempt of the same exchange, as it is spooled when it begins."""
+    unknown = (*TOKENS, "status", "usage_source", "tries", "cost", "currency", "first_token_ms", "duration_ms")
+    told = {"kind": BEGUN, "attempt": attempt, "backend": backend, "outcome": "gateway", "final": False}
+    return {**entry, **dict.fromkeys((*unknown, "request_ms")), **told}
+
+
+def attempts(database: Database) -> list[tuple[int, str, str]]:
+    """Each with how it ended and where, in order."""
+    statement = select(ATTEMPTS.c.attempt, ATTEMPTS.c.outcome, ATTEMPTS.c.backend).order_by(*ATTEMPTS.primary_key)
+    with database.reading() as connection:
+        return [(row.attempt, row.outcome, row.backend) for row in connection.execute(statement)]
+
+
+@pytest.fixture
+def worker(spool_directory: Path) -> Iterator[Spool]:
+    """One that lives until the test closes it, which leaves what a kill does."""
+    spool = Spool(spool_directory, limit=1 << 30)
+    yield spool
+    spool.close()
 
 
 def exchanges(database: Database) -> list[tuple[int, str, str]]:
@@ -107,25 +125,150 @@ def test_an_attempt_that_takes_its_time_is_waited_for(
     database: Database,
     spool_directory: Path,
     clock: Clock,
+    worker: Spool,
     make_entry: MakeEntry,
     *,
     begins_first: bool,
 ) -> None:
-    """However long; whichever worker's segment is read first."""
+    """However long its worker lives; whichever worker's segment is read first; also by a writer that starts anew."""
     failed = make_entry(outcome="timeout", final=False, backend="first")
-    second = begun(failed, 2)
-    for entry in (second, failed) if begins_first else (failed, second):
-        put(spool_directory, entry)
-    assert writer.catch_up()
+    if begins_first:
+        worker.write(begun(failed, 2))
+        put(spool_directory, failed)
+    else:
+        put(spool_directory, failed)
+        worker.write(begun(failed, 2))
     for _ in range(4):
-        clock.now += PATIENCE
         assert writer.catch_up()
+        clock.now += PATIENCE
+    writer = restarted(spool_directory, database, clock)
+    for _ in range(4):
+        assert writer.catch_up()
+        clock.now += PATIENCE
     assert exchanges(database) == []
-    assert list(spool_directory.glob("*.jsonl")) == []
-    put(spool_directory, make_entry(exchange=failed["exchange"], attempt=2, ended_ms=int(clock.now * 1_000)))
+    worker.write(make_entry(exchange=failed["exchange"], attempt=2, ended_ms=int(clock.now * 1_000)))
+    worker.close()
     assert writer.catch_up()
     assert exchanges(database) == [(2, "answered", "openai")]
     assert requests(database) == (1, 2, "0.0009")
+    assert list(spool_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["the-same-writer", "a-writer-that-starts-anew"])
+def test_an_attempt_whose_worker_is_killed_is_booked_and_ends_its_exchange(
+    writer: Writer,
+    database: Database,
+    spool_directory: Path,
+    clock: Clock,
+    worker: Spool,
+    make_entry: MakeEntry,
+    *,
+    anew: bool,
+) -> None:
+    """Once; what it used and how long it took is unknown, and who asked whom is not."""
+    failed = make_entry(outcome="overloaded", final=False, backend="first", cost=None, currency=None)
+    put(spool_directory, failed)
+    worker.write(begun(failed, 2))
+    clock.now += 3 * PATIENCE
+    assert writer.catch_up()
+    assert attempts(database) == [(1, "overloaded", "first")]
+    worker.close()
+    if anew:
+        writer = restarted(spool_directory, database, clock)
+    assert writer.catch_up()
+    assert exchanges(database) == []
+    clock.now += PATIENCE + 1
+    for _ in range(2):
+        assert writer.catch_up()
+        assert attempts(database) == [(1, "overloaded", "first"), (2, "gateway", "second")]
+        assert exchanges(database) == [(2, "gateway", "second")]
+    with database.reading() as connection:
+        row = connection.execute(select(EXCHANGES)).mappings().one()
+    assert (row["key"], row["route"], row["request_id"]) == ("ci", "production", "r-1")
+    assert (row["status"], row["cost"], row["output_tokens"], row["duration_ms"]) == (None, None, None, None)
+    assert requests(database) == (1, 2, None)
+    assert list(spool_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("answered_at", [1, PATIENCE - 1, 3 * PATIENCE])
+def test_another_worker_may_take_over_from_one_that_was_killed(
+    writer: Writer,
+    database: Database,
+    spool_directory: Path,
+    clock: Clock,
+    worker: Spool,
+    make_entry: MakeEntry,
+    answered_at: float,
+) -> None:
+    """The exchange ends as that one says, whenever it does, and the attempt that was lost is booked as well."""
+    failed = make_entry(outcome="overloaded", final=False, backend="first")
+    put(spool_directory, failed, begun(failed, 2))
+    worker.write(begun(failed, 3, "third"))
+    assert writer.catch_up()
+    clock.now += answered_at
+    assert writer.catch_up()
+    assert exchanges(database) == []
+    worker.write(make_entry(exchange=failed["exchange"], attempt=3, backend="third"))
+    worker.close()
+    for _ in range(4):
+        assert writer.catch_up()
+        assert exchanges(database) == [(3, "answered", "third")]
+        clock.now += PATIENCE
+    assert attempts(database) == [(1, "overloaded", "first"), (2, "gateway", "second"), (3, "answered", "third")]
+    assert requests(database)[:2] == (1, 3)
+    assert list(spool_directory.iterdir()) == []
+
+
+def test_an_attempt_that_two_workers_began_is_one(
+    writer: Writer, database: Database, spool_directory: Path, clock: Clock, worker: Spool, make_entry: MakeEntry
+) -> None:
+    """Envoy asks another worker for the same attempt, when the first had not answered before it was killed."""
+    failed = make_entry(outcome="overloaded", final=False, backend="first")
+    put(spool_directory, failed, begun(failed, 2))
+    worker.write(begun(failed, 2))
+    for _ in range(3):
+        assert writer.catch_up()
+        clock.now += PATIENCE
+    assert attempts(database) == [(1, "overloaded", "first")]
+    worker.write(make_entry(exchange=failed["exchange"], attempt=2))
+    assert writer.catch_up()
+    assert exchanges(database) == [(2, "answered", "openai")]
+
+
+def test_a_last_word_that_was_lost_though_its_worker_lives_is_not_waited_for_for_ever(
+    writer: Writer, database: Database, spool_directory: Path, clock: Clock, worker: Spool, make_entry: MakeEntry
+) -> None:
+    """The disk was full just then."""
+    failed = make_entry(outcome="overloaded", final=False, backend="first")
+    put(spool_directory, failed)
+    worker.write(begun(failed, 2))
+    assert writer.catch_up()
+    clock.now += LONGEST_MS / 1_000 + 1
+    assert writer.catch_up()
+    assert exchanges(database) == [(1, "overloaded", "first")]
+    assert attempts(database) == [(1, "overloaded", "first")]
+
+
+def test_a_segment_keeps_only_what_is_open(
+    writer: Writer, database: Database, spool_directory: Path, clock: Clock, worker: Spool, make_entry: MakeEntry
+) -> None:
+    """A long answer must not fill the spool with what was booked beside the attempt that failed before it."""
+    failed = make_entry(outcome="overloaded", final=False, backend="first")
+    put(spool_directory, *(make_entry() for _ in range(500)), failed, *(make_entry() for _ in range(500)))
+    (segment,) = spool_directory.glob("*.jsonl")
+    worker.write(begun(failed, 2))
+    before = segment.stat().st_size
+    assert writer.catch_up()
+    assert segment.stat().st_size < before / 500
+    assert writer.status.waiting_bytes == 0
+    clock.now += 3 * PATIENCE
+    again = restarted(spool_directory, database, clock)
+    assert again.catch_up()
+    assert requests(database)[:2] == (1_000, 1_001)
+    worker.write(make_entry(exchange=failed["exchange"], attempt=2))
+    assert again.catch_up()
+    assert not segment.exists()
+    assert requests(database)[:2] == (1_001, 1_002)
 
 
 def test_an_answer_that_is_read_first_is_the_end(

@@ -53,7 +53,7 @@ class Recorder:
     def decided(self, decision: Decision) -> None:
         raise AssertionError(decision)
 
-    def begun(self, attempt: Attempt) -> None:
+    def begun(self, attempt: Attempt, request_id: str | None) -> None:
         self.attempts.append(attempt)
 
     def settled(self, outcome: Outcome, request_id: str | None) -> None:
