@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, inspect, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, case, func, inspect, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from extproc.ledger.columns import COUNTS, MONEY, TIMES
@@ -37,25 +37,29 @@ def report(database: Database, question: Question) -> list[dict[str, Any]]:
         if not database.exists():
             return []
         with database.reading() as connection:
-            tables = _tables_for(question, connection)
-            rows = [
-                row
-                for table, bounds in _pieces(tables, (question.since, question.until))
-                for row in connection.execute(_statement(question, table, bounds, connection)).all()
-            ]
+            rows = list(_rows(question, connection))
     except SQLAlchemyError as error:
         raise LedgerUnavailable(f"the ledger {database.name} cannot be read: {reason(error)}") from error
     return _folded(rows, question.by)
 
 
-def _tables_for(question: Question, connection: Connection) -> tuple[Table, ...]:
-    """Those that know, the smallest first. An earlier version's ledger has no months until a gateway writes to it."""
+def _rows(question: Question, connection: Connection) -> Iterator[Sequence[Any]]:
+    # An earlier version's ledger has no months until a gateway writes to it.
+    up_to_date = inspect(connection).has_table(MONTHS.name)
+    tables = _tables_for(question, months=up_to_date)
+    for table, bounds in _pieces(tables, (question.since, question.until)):
+        used = _used(table, bounds, connection) if up_to_date else COUNTS
+        yield from connection.execute(_statement(question, table, bounds, used, connection)).all()
+
+
+def _tables_for(question: Question, *, months: bool) -> tuple[Table, ...]:
+    """Those that know, the smallest first."""
     needed = {*question.by, *question.where}
     if "hour" in needed:
         return (HOURS,)
     if "user" not in needed:
         return (DAYS, HOURS)
-    return (MONTHS, HOURS) if "day" not in needed and inspect(connection).has_table(MONTHS.name) else (HOURS,)
+    return (MONTHS, HOURS) if months and "day" not in needed else (HOURS,)
 
 
 def _pieces(tables: Sequence[Table], bounds: _Bounds) -> Iterator[tuple[Table, _Bounds]]:
@@ -75,7 +79,23 @@ def _pieces(tables: Sequence[Table], bounds: _Bounds) -> Iterator[tuple[Table, _
             yield from _pieces(finer, (end, until))
 
 
-def _statement(question: Question, table: Table, bounds: _Bounds, connection: Connection) -> Select[Any]:
+def _used(table: Table, bounds: _Bounds, connection: Connection) -> Collection[str]:
+    """What is counted and not 0 everywhere, as days tell at once: sorting a million hours by user is faster without."""
+    if table is not HOURS:
+        return COUNTS
+    since, until = bounds
+    statement = select(*(func.max(DAYS.c[name]) for name in COUNTS))
+    if since is not None:
+        statement = statement.where(DAYS.c.hour >= DAY.begin(since))
+    if until is not None:
+        statement = statement.where(DAYS.c.hour < until)
+    most = connection.execute(statement).one()
+    return [name for name, count in zip(COUNTS, most, strict=True) if count]
+
+
+def _statement(
+    question: Question, table: Table, bounds: _Bounds, used: Collection[str], connection: Connection
+) -> Select[Any]:
     hour, (since, until) = table.c.hour, bounds
     asked: list[ColumnElement[bool]] = [table.c[name] == value for name, value in question.where.items()]
     if since is not None:
@@ -91,7 +111,7 @@ def _statement(question: Question, table: Table, bounds: _Bounds, connection: Co
     elif "month" in question.by:
         first, last = connection.execute(select(func.min(hour), func.max(hour)).where(*asked)).one()
         group.append(_month_of(hour, first or 0, last or 0).label("time"))
-    sums = (func.sum(table.c[name]).label(name) for name in COUNTS)
+    sums = (func.sum(table.c[name]).label(name) if name in used else literal_column("0", Integer) for name in COUNTS)
     return select(*group, *sums).where(*asked).group_by(*group)
 
 

@@ -33,7 +33,7 @@ def main() -> None:
         _spool(Path(folder))
         database = Database(arguments.url or f"sqlite:///{folder}/usage.db")
         _write(database, arguments.records)
-        for by in ("day,model", "key,model,day", "tenant,month", "user", "hour", "user,model,month"):
+        for by in ("day,model", "key,model,day", "tenant,month", "user", "hour", "user,model,month", "user,day"):
             question = read_question(by, None, None, now=0.0)
             began, busy = time.perf_counter(), time.process_time()
             rows = report(database, question)

@@ -100,6 +100,17 @@ def test_a_report_of_any_stretch_of_time_is_what_its_hours_say(booked: Database,
         assert len({tuple(row[name] for name in (*names, "currency")) for row in told}) == len(told)
 
 
+def test_what_a_report_adds_up_may_stand_in_a_single_hour(booked: Database, make_entry: MakeEntry) -> None:
+    """Of what is 0 in all hours, nothing is added up."""
+    hour = DAY.begin(NOW_HOUR - 200) + 13
+    with booked.writing() as connection:
+        book(connection, [make_entry(ended_ms=hour * 3_600_000, user="ann", audio_input_tokens=7)])
+    for by in (("user", "day"), ("hour",), ("user",), ("model",)):
+        for since, until, found in ((hour, hour + 1, 7), (None, None, 7), (None, hour, 0), (hour + 1, None, 0)):
+            rows = report(booked, Question(by=by, since=since, until=until))
+            assert sum(row["audio_input_tokens"] for row in rows) == found
+
+
 def _without_hours(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[tuple[Any, ...], tuple[int, int]]:
     found: dict[tuple[Any, ...], tuple[int, int]] = {}
     for row in rows:
