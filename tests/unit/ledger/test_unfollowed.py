@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -334,4 +335,100 @@ def test_a_record_that_no_database_takes_stops_nobody(
     assert writer.catch_up()
     assert writer.catch_up()
     assert requests(database) == (1, 1, "0.00045")
+    assert list(spool_directory.glob("*.jsonl")) == []
+
+
+class Gateway:
+    """Three workers with attempts under way, which chance ends, moves on or kills; and what ought to be booked."""
+
+    def __init__(self, directory: Path, make_entry: MakeEntry, chance: random.Random) -> None:
+        self._directory = directory
+        self._make_entry = make_entry
+        self._chance = chance
+        self._workers = [self._worker() for _ in range(3)]
+        self._under_way: list[tuple[dict[str, Any], int]] = []
+        self.attempts: set[tuple[str, int]] = set()
+        self.last: dict[str, int] = {}
+
+    def step(self) -> None:
+        """Something happens."""
+        what = self._chance.randrange(5)
+        if what < 2:
+            self._begin(self._make_entry())
+        elif what < 4 and self._under_way:
+            self._finish(*self._under_way.pop(self._chance.randrange(len(self._under_way))))
+        else:
+            self._kill(self._chance.randrange(3))
+
+    def stop(self) -> None:
+        """Killed, all of it."""
+        for number in range(3):
+            self._workers[number].close()
+        for entry, _ in self._under_way:
+            self._lose(entry)
+
+    def _worker(self) -> Spool:
+        return Spool(self._directory, limit=1 << 30)
+
+    def _begin(self, entry: dict[str, Any]) -> None:
+        number = self._chance.randrange(3)
+        if entry["attempt"] > 1:
+            self._workers[number].write(begun(entry, entry["attempt"]))
+        self._under_way.append((entry, number))
+
+    def _finish(self, entry: dict[str, Any], number: int) -> None:
+        final = self._chance.random() < 0.5
+        outcome = "answered" if final else "overloaded"
+        self._workers[number].write(entry | {"final": final, "outcome": outcome})
+        self._know(entry)
+        if not final:
+            self._go_on(entry)
+
+    def _kill(self, number: int) -> None:
+        self._workers[number].close()
+        self._workers[number] = self._worker()
+        cut = [entry for entry, worker in self._under_way if worker == number]
+        self._under_way = [(entry, worker) for entry, worker in self._under_way if worker != number]
+        for entry in cut:
+            self._lose(entry)
+            self._go_on(entry)
+
+    def _lose(self, entry: dict[str, Any]) -> None:
+        if entry["attempt"] > 1:
+            self._know(entry)
+
+    def _know(self, entry: dict[str, Any]) -> None:
+        self.attempts.add((entry["exchange"], entry["attempt"]))
+        self.last[entry["exchange"]] = entry["attempt"]
+
+    def _go_on(self, entry: dict[str, Any]) -> None:
+        """Envoy does at once, if it does."""
+        if self._chance.random() < 0.6:
+            self._begin(entry | {"attempt": entry["attempt"] + 1})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_request_with_a_booked_attempt_ends_once_whatever_is_killed_and_when(
+    spool_directory: Path, database: Database, clock: Clock, make_entry: MakeEntry, seed: int
+) -> None:
+    """With its last attempt; and each attempt that its worker told of is there once."""
+    chance = random.Random(seed)
+    gateway = Gateway(spool_directory, lambda: make_entry(ended_ms=int(clock.now * 1_000)), chance)
+    writer = restarted(spool_directory, database, clock)
+    for _ in range(150):
+        gateway.step()
+        if chance.random() < 0.3:
+            assert writer.catch_up()
+        if chance.random() < 0.1:
+            writer = restarted(spool_directory, database, clock)
+        clock.now += chance.choice([0, 0, 1, PATIENCE])
+    gateway.stop()
+    for _ in range(4):
+        assert writer.catch_up()
+        clock.now += PATIENCE + 1
+    with database.reading() as connection:
+        booked = [(row.exchange, row.attempt) for row in connection.execute(select(ATTEMPTS))]
+        ended = [(row.exchange, row.attempts) for row in connection.execute(select(EXCHANGES))]
+    assert sorted(booked) == sorted(gateway.attempts)
+    assert sorted(ended) == sorted(gateway.last.items())
     assert list(spool_directory.glob("*.jsonl")) == []
