@@ -113,8 +113,8 @@ class Polling:
         self._pause = min(self._pause * 2, self._latest)
         self._timer = self._loop.call_later(self._pause, self._look_again)
         if self._look():
-            # Where one thing was not told of, more may not be: while a peer is slow in reading, for one, a thread of the
-            # core waits for it, and with the same epoll (``cover_self`` in src/core/lib/iomgr/tcp_posix.cc).
+            # Where one thing was not told of, more may not be: while a peer is slow in reading, for one, a thread of
+            # the core waits for it, and with the same epoll (``cover_self`` in src/core/lib/iomgr/tcp_posix.cc).
             self._look_again_soon()
 
     def _look_again_soon(self) -> None:
