@@ -326,33 +326,6 @@ def test_what_is_killed_in_a_second_attempt_leaves_a_request_and_both_attempts(
     assert list((tmp_path / "usage.db.spool").glob("*.jsonl")) == []
 
 
-def test_who_goes_on_for_a_killed_worker_ends_the_request(
-    pair: tuple[FakeProvider, FakeProvider], tmp_path: Path
-) -> None:
-    """Envoy asks the third backend through the other worker; that is the request's end, and there is no other."""
-    a, b = pair
-    file = tmp_path / "usage.db"
-    with FakeProvider(name="c") as c:
-        settings = config(a, b, {"url": f"sqlite:///{file}"})
-        settings["backends"]["c"] = {"provider": "custom", "url": c.url, "model": "inner"}
-        settings["routes"]["pair"]["fallback"]["backends"].append("c")
-        a.script, b.script = [Status(503)], [Silence()]
-        with KortexProcess(settings, workers=2) as kortex:
-            client = threading.Thread(target=ask, args=(kortex, "moved"))
-            client.start()
-            b.wait_for(lambda fake: fake.active == 1)
-            os.kill(serving(kortex, tmp_path / "usage.db.spool", "moved"), signal.SIGKILL)
-            client.join()
-            kortex.until(lambda: told(file, "exchanges") == [("moved",)], "the answer is booked")
-            kortex.until(lambda: len(told(file, "attempts")) == 3, "the attempt that was lost is booked")
-        assert told(file, "attempts", "attempt", "backend", "outcome") == [
-            ("moved", 1, "a", "overloaded"),
-            ("moved", 2, "b", "gateway"),
-            ("moved", 3, "c", "answered"),
-        ]
-        assert told(file, "exchanges", "attempts", "backend", "outcome") == [("moved", 3, "c", "answered")]
-
-
 def test_killed_workers_lose_no_answer(pair: tuple[FakeProvider, FakeProvider], ledger: dict[str, Any]) -> None:
     """SIGKILL again and again in the middle of the load."""
     with KortexProcess(config(*pair, ledger), env=ENVIRONMENT, workers=2) as kortex:
