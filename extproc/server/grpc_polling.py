@@ -37,6 +37,7 @@ _TURNS: Final = 2
 
 _WAIT: Final = 0.001
 _SOONEST: Final = 0.002
+_SOON: Final = 0.016
 _LATEST: Final = 0.25
 """Seconds: to wait within the core, and between looks that nothing asked for."""
 
@@ -71,7 +72,7 @@ class Polling:
     def a_call_ended(self) -> None:
         """More may come of that than this thread is told."""
         self._ended = True
-        self._look_again_soon()
+        self._look_again_within(_SOONEST)
 
     def a_call_began(self) -> None:
         """Its first message has been sent with it, and ``a_message_came`` should follow at once."""
@@ -95,8 +96,8 @@ class Polling:
 
     def _look_at_connections(self) -> None:
         if not self._look():
-            # A new connection, for one, or a part of a message.
-            self._look_again_soon()
+            # A new connection, for one; mostly a peer has only made room.
+            self._look_again_within(_SOON)
 
     def _look(self) -> bool:
         heard = self._hear(_AT_ANY_RATE)
@@ -115,13 +116,13 @@ class Polling:
         if self._look():
             # Where one thing was not told of, more may not be: while a peer is slow in reading, for one, a thread of
             # the core waits for it, and with the same epoll (``cover_self`` in src/core/lib/iomgr/tcp_posix.cc).
-            self._look_again_soon()
+            self._look_again_within(_SOONEST)
 
-    def _look_again_soon(self) -> None:
-        if self._pause > _SOONEST:
-            self._pause = _SOONEST
+    def _look_again_within(self, pause: float) -> None:
+        if self._pause > pause:
+            self._pause = pause
             self._timer.cancel()
-            self._timer = self._loop.call_later(_SOONEST, self._look_again)
+            self._timer = self._loop.call_later(pause, self._look_again)
 
     def _linger(self) -> None:
         if self._turns or self._due:
@@ -131,7 +132,7 @@ class Polling:
         self._lingering = self._ended = False
         if not self._hear(time.time() + _WAIT):
             self._silent = 0
-            self._look_again_soon()
+            self._look_again_within(_SOONEST)
         elif self._ended or self._silent:
             self._look()
 
