@@ -57,14 +57,13 @@ class AttemptStream:
         """Until Envoy ends the stream, or has been told all that it waits for."""
         try:
             while not self._over:
+                self._took = False
                 message = await self._context.read(silent=self._silent, take=self._take)
                 if message is None:
                     return
                 # Where it was taken while it was waited for, what is left is the budget's.
-                dealt_with = self._took or self._take(message) or self._took
-                if not dealt_with:
+                if not (self._took or self._passes_piece(message)):
                     self._receive(ProcessingRequest.FromString(message))
-                self._took = False
                 reply, attempt = self._reply, self._attempt
                 if reply is not None and attempt is not None and (lacking := reply.lacking):
                     await self._stay_in_budget(reply, attempt, lacking)
@@ -73,12 +72,15 @@ class AttemptStream:
 
     def _take(self, message: bytes) -> bool:
         """Pass on a piece of the reply; whether that is all, so that ``serve`` need not hear of it."""
+        self._took = self._passes_piece(message)
+        return self._took and not (self._reply is not None and self._reply.lacking)
+
+    def _passes_piece(self, message: bytes) -> bool:
         piece = messages.read_piece(message)
         if piece is None:
             return False
         self._on_piece(piece)
-        self._took = self._reply is not None and self._reply.lacking > 0
-        return not self._took
+        return True
 
     async def _stay_in_budget(self, reply: Reply, attempt: Attempt, lacking: int) -> None:
         """A stream that says more than was reserved for it reserves more, or ends here."""
@@ -180,18 +182,14 @@ class AttemptStream:
         return messages.immediate_reply(result.answer, result.code)
 
     def _on_reply_headers(self, headers: Headers, *, end: bool) -> None:
-        reply, now = self._reply, time.time()
+        reply = self._reply
         if reply is None:
             # Envoy made the reply itself before our own turn came: it goes as it is.
             self._context.write(messages.CONTINUE_RESPONSE_HEADERS)
             return
         self._silent = False
         self._over = end
-        try:
-            steps = reply.headers(headers, end=end, now=now)
-        except Exception:
-            steps = self._crash(reply, now)
-        self._pass_on(reply, steps)
+        self._pass_on(reply, self._steps(reply, lambda now: reply.headers(headers, end=end, now=now)))
 
     def _on_piece(self, data: bytes) -> None:
         """Of a reply's body, and not its last: mostly one event of a stream, which has a short way to its client."""
@@ -212,33 +210,32 @@ class AttemptStream:
             self._context.write(message)
 
     def _on_reply_body(self, data: bytes, *, end: bool) -> None:
-        reply, now = self._reply, time.time()
+        reply = self._reply
         if reply is None:
             for message in messages.body_replies(Body(data=data, end=end)):
                 self._context.write(message)
             return
-        self._last_event = now
-        self._over = end
-        try:
-            steps = reply.body(data, end=end, now=now)
-        except Exception:
-            steps = self._crash(reply, now)
-        self._pass_on(reply, steps)
+        self._last_event, self._over = time.time(), end
+        self._pass_on(reply, self._steps(reply, lambda now: reply.body(data, end=end, now=now)))
 
     def _on_reply_trailers(self) -> None:
         """The trailers end the reply, so its last bytes must not; nothing follows where it has ended already."""
-        reply, now = self._reply, time.time()
+        reply = self._reply
         if reply is not None:
             if reply.outcome is not None:
                 return
-            try:
-                steps = reply.body(b"", end=True, now=now)
-            except Exception:
-                steps = self._crash(reply, now)
+            steps = self._steps(reply, lambda now: reply.body(b"", end=True, now=now))
             self._over = True
             open_ended = [Body(data=step.data, end=False) if isinstance(step, Body) else step for step in steps]
             self._pass_on(reply, open_ended)
         self._context.write(messages.CONTINUE_TRAILERS)
+
+    def _steps(self, reply: Reply, feed: Callable[[float], list[Step]]) -> list[Step]:
+        now = time.time()
+        try:
+            return feed(now)
+        except Exception:
+            return self._crash(reply, now)
 
     def _crash(self, reply: Reply, now: float) -> list[Step]:
         """A bug in decoding ends the reply with an error, like a provider's failure: never with a hang."""
