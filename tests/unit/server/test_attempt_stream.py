@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -18,12 +17,13 @@ from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT
 from extproc.openai.call import Operation
-from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.routing.decision import Decision
 from extproc.server.attempt_stream import AttemptStream
 from extproc.server.counting import Counting
 from extproc.server.seams import Context
+from tests.unit.server.scripted_envoy import ScriptedEnvoy
 
 CONFIG = b"""
 backends:
@@ -61,24 +61,6 @@ class Recorder:
 
     def ended(self, outcome: Outcome, request_id: str | None) -> None:
         self.outcomes.append(outcome)
-
-
-class Envoy:
-    """The other end of the stream: sends these messages, then ends it."""
-
-    def __init__(self, *messages: ProcessingRequest) -> None:
-        self._messages = deque(messages)
-        self.received: list[ProcessingResponse] = []
-
-    async def read(self, *, silent: bool = False, take: Callable[[bytes], bool] | None = None) -> bytes | None:
-        while self._messages:
-            message = self._messages.popleft().SerializeToString()
-            if take is None or not take(message):
-                return message
-        return None
-
-    def write(self, message: bytes) -> None:
-        self.received.append(ProcessingResponse.FromString(message))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +121,7 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
     snapshot: Snapshot, model: str, messages: list[ProcessingRequest], reason: Reason | None
 ) -> None:
     """Else the count of attempts in flight would never come back to zero."""
-    recorder, envoy = Recorder(), Envoy(*messages)
+    recorder, envoy = Recorder(), ScriptedEnvoy(*messages)
     await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact[model].targets[0], NO_GATE).serve()
     assert len(recorder.attempts) == 1
     assert [outcome.reason for outcome in recorder.outcomes] == [reason]
@@ -156,7 +138,7 @@ async def test_attempt_is_recorded_once_wherever_its_stream_ends(
 )
 async def test_stream_ends_when_envoy_has_been_told_all(snapshot: Snapshot, reply: list[ProcessingRequest]) -> None:
     """What comes after the reply's end is nobody's: one wait less for each request."""
-    recorder, envoy = Recorder(), Envoy(*SO_FAR[:2], *reply, REPLY_PART)
+    recorder, envoy = Recorder(), ScriptedEnvoy(*SO_FAR[:2], *reply, REPLY_PART)
     await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0], NO_GATE).serve()
     assert await envoy.read() == REPLY_PART.SerializeToString()
     assert len(recorder.outcomes) == 1
@@ -164,7 +146,7 @@ async def test_stream_ends_when_envoy_has_been_told_all(snapshot: Snapshot, repl
 
 async def test_attempt_is_settled_before_its_reply_ends(snapshot: Snapshot) -> None:
     """A client that has the whole reply is in the ledger, even if this process dies in the very next moment."""
-    recorder, envoy = Recorder(), Envoy(*SO_FAR)
+    recorder, envoy = Recorder(), ScriptedEnvoy(*SO_FAR)
     recorder.sent = lambda: len(envoy.received)
     await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["named"].targets[0], NO_GATE).serve()
     (settlement,) = recorder.settlements
@@ -174,7 +156,7 @@ async def test_attempt_is_settled_before_its_reply_ends(snapshot: Snapshot) -> N
 
 async def test_foreign_request_begins_no_attempt(snapshot: Snapshot) -> None:
     """It did not pass the edge: it is refused, and nothing is recorded."""
-    recorder, envoy = Recorder(), Envoy(ProcessingRequest(request_headers={}))
+    recorder, envoy = Recorder(), ScriptedEnvoy(ProcessingRequest(request_headers={}))
     await AttemptStream(cast("Context", envoy), recorder, snapshot, snapshot.exact["plain"].targets[0], NO_GATE).serve()
     assert [message.immediate_response.status.code for message in envoy.received] == [500]
     assert (recorder.attempts, recorder.outcomes) == ([], [])

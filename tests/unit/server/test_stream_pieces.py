@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import deque
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -18,11 +16,12 @@ from extproc.exchange.snapshot import Snapshot, compile_snapshot
 from extproc.exchange.verdict import Reason
 from extproc.headers import ASSIGNMENT
 from extproc.openai.call import Operation
-from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.providers.registry import PROVIDERS, SETTINGS
 from extproc.server.attempt_stream import AttemptStream
 from extproc.server.counting import Counting
 from extproc.server.seams import Context, Recorder
+from tests.unit.server.scripted_envoy import ScriptedEnvoy
 
 CONFIG = b"""
 backends: {inner: {provider: custom, url: "http://provider.test", model: inner}}
@@ -56,24 +55,6 @@ class Notes:
 
     def ended(self, outcome: Outcome, _request_id: str | None) -> None:
         self.outcomes.append(outcome)
-
-
-class Envoy:
-    """Sends these messages, each with ``rest`` after it, then ends the stream."""
-
-    def __init__(self, messages: list[ProcessingRequest], rest: bytes) -> None:
-        self._messages = deque(message.SerializeToString() + rest for message in messages)
-        self.received: list[ProcessingResponse] = []
-
-    async def read(self, *, silent: bool = False, take: Callable[[bytes], bool] | None = None) -> bytes | None:
-        while self._messages:
-            message = self._messages.popleft()
-            if take is None or not take(message):
-                return message
-        return None
-
-    def write(self, message: bytes) -> None:
-        self.received.append(ProcessingResponse.FromString(message))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +99,7 @@ async def replied(
     snapshot: Snapshot, pieces: list[bytes], *, rest: bytes, coding: str = "identity"
 ) -> tuple[bytes, list[bool], list[Outcome]]:
     """The body that the client gets, whether each of its pieces ends it, and what is recorded."""
-    notes, envoy = Notes(), Envoy(requests(pieces, coding), rest)
+    notes, envoy = Notes(), ScriptedEnvoy(*requests(pieces, coding), rest=rest)
     target = snapshot.exact["named"].targets[0]
     gate = Counting(CollectorRegistry())
     await AttemptStream(cast("Context", envoy), cast("Recorder", notes), snapshot, target, gate).serve()
