@@ -27,6 +27,8 @@ import orjson
 from extproc.admission.charge import Level, Line, Rate, Reserved, Settled, Settlement
 from extproc.quota.counters import LARGEST, RATE, Counters, Place, Row, place, run_in
 from extproc.quota.counters import SCHEMA as COUNTED
+from extproc.quota.shares import EVERY, Shares
+from extproc.quota.shares import SCHEMA as SHARED
 from extproc.quota.store import StoreUnavailable
 from extproc.quota.transaction import SharedTransaction
 
@@ -41,6 +43,12 @@ About as long as it takes until the next request comes to a worker that has some
 _KEPT_AFTER: Final = 86_400.0
 """Seconds that a window's counters stay after its end: for requests that began in it and are not settled yet."""
 
+_CALLS: Final = 3
+"""Times that a request waits for others to give back what it lacks."""
+_RETRY_SECONDS: Final = 0.2
+_HANDED_OUT: Final = 60.0
+"""Seconds within which a reservation is written by whoever has handed it out, or never."""
+
 _SWEPT: Final = 2_000
 """Counters that are looked at in a second, for whether they are over: a millisecond's work."""
 _REMEMBERED: Final = 8
@@ -48,13 +56,17 @@ _REMEMBERED: Final = 8
 
 _SCHEMA: Final = (
     COUNTED,
+    *SHARED,
     "CREATE TABLE IF NOT EXISTS reservation (id TEXT PRIMARY KEY, expires REAL, lines BLOB) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS mark (mark TEXT PRIMARY KEY, until REAL) WITHOUT ROWID",
 )
 _MARK: Final = "INSERT OR IGNORE INTO mark (mark, until) VALUES (?, ?)"
 _FORGET_MARKS: Final = "DELETE FROM mark WHERE until < ?"
 _KEEP: Final = "INSERT INTO reservation (id, expires, lines) VALUES (?, ?, ?)"
-_CLOSE: Final = "DELETE FROM reservation WHERE id = ?"
+_CLOSE: Final = "DELETE FROM reservation WHERE id = ? AND lines IS NOT NULL"
+_FORGET: Final = "DELETE FROM reservation WHERE id = ?"
+_CLOSED: Final = "INSERT OR IGNORE INTO reservation (id, expires, lines) VALUES (?, ?, NULL)"
+"""Word for whoever has handed it out by itself, and writes it later than it is settled elsewhere."""
 _EXPIRED: Final = "SELECT id, lines FROM reservation WHERE expires <= ?"
 
 
@@ -72,19 +84,35 @@ class EmbeddedStore:
         self._counters = Counters(self._database)
         self._booking: list[str] = []
         self._booked: deque[str] = deque(maxlen=_REMEMBERED)
-        self._shared = SharedTransaction(self._database, path, end=self._counters.write, ended=self._ended)
+        self._shares = Shares(self._database, self._counters, free=self._free_now, hold=self._take)
+        self._shared = SharedTransaction(self._database, path, begin=self._begin, end=self._end, ended=self._ended)
+        self._again: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
         """See QuotaStore."""
         return self._clock()
 
-    def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Awaitable[Reserved]:
+    async def reserve(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved:
         """See QuotaStore."""
-        return self._shared.do(lambda: self._reserve(reservation, lines, lasts))
+        for _ in range(_CALLS):
+            reserved, comes_back = await self._ask(reservation, lines, lasts)
+            if not comes_back:
+                return reserved
+            await asyncio.sleep(EVERY)
+        reserved, _ = await self._ask(reservation, lines, lasts)
+        return reserved
+
+    def reserve_here(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved | None:
+        """See QuotaStore."""
+        return self._shares.take(reservation, lines, lasts=lasts)
+
+    def settle_here(self, settlement: Settlement) -> bool:
+        """See QuotaStore."""
+        return self._shares.settle(settlement)
 
     def settle(self, batch: str, settlements: Sequence[Settlement]) -> Awaitable[None]:
         """See QuotaStore."""
-        return self._shared.do(lambda: self._book(batch, settlements), within=_UNHURRIED)
+        return self._shared.do(lambda: self._book(batch, settlements), within=EVERY if self._shares else _UNHURRIED)
 
     async def first(self, mark: str, *, until: float | None) -> bool:
         """See QuotaStore."""
@@ -97,7 +125,15 @@ class EmbeddedStore:
 
     async def close(self) -> None:
         """See QuotaStore."""
-        self._database.close()
+        try:
+            if self._shares:
+                self._shares.close()
+                with contextlib.suppress(StoreUnavailable):
+                    await self._shared.do(_nothing)
+        finally:
+            if self._again is not None:
+                self._again.cancel()
+            self._database.close()
 
     def _checkpoint(self) -> None:
         with contextlib.closing(_open(self._path)) as database:
@@ -108,17 +144,45 @@ class EmbeddedStore:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
 
+    def _begin(self) -> None:
+        self._shares.begin(self._clock())
+
+    def _end(self) -> None:
+        self._shares.hand_out(self._clock(), asyncio.get_running_loop().time())
+        self._counters.write()
+
     def _ended(self, *, done: bool) -> None:
+        loop = asyncio.get_running_loop()
         self._counters.ended(done=done)
+        self._shares.ended(loop.time(), done=done)
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._shares:
+            self._again = loop.call_later(EVERY, self._see_to_shares)
         if done:
             self._booked.extend(self._booking)
         self._booking.clear()
 
-    def _reserve(self, reservation: str, lines: Sequence[Line], lasts: float) -> Reserved:
+    def _see_to_shares(self) -> None:
+        """Give back what is left of them, and take what is needed from now on; while that fails, again and again."""
+        self._again = None
+        self._shared.do(_nothing).add_done_callback(self._seen_to)
+
+    def _seen_to(self, answer: asyncio.Future[None]) -> None:
+        if not answer.cancelled() and answer.exception() is not None and self._again is None:
+            self._again = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._see_to_shares)
+
+    def _ask(self, reservation: str, lines: Sequence[Line], lasts: float) -> Awaitable[tuple[Reserved, bool]]:
+        return self._shared.do(lambda: self._reserve(reservation, lines, lasts))
+
+    def _reserve(self, reservation: str, lines: Sequence[Line], lasts: float) -> tuple[Reserved, bool]:
+        """Also whether it is worth asking again soon: whether others have been asked to give back what is lacking."""
         now = self._clock()
         places = [place(line) for line in lines]
         looks = [self._free(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
-        granted = not [line for (_, wait), line in zip(looks, lines, strict=True) if wait != 0 and line.enforced]
+        lacking = [line for (_, wait), line in zip(looks, lines, strict=True) if wait != 0 and line.enforced]
+        granted = not lacking
         levels, held = [], []
         for (free, wait), line, where in zip(looks, lines, places, strict=True):
             taken = granted and wait == 0
@@ -127,7 +191,11 @@ class EmbeddedStore:
                 held.append((*where, line.amount))
         if held:
             self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))
-        return Reserved(granted, tuple(levels))
+        return Reserved(granted, tuple(levels)), bool(lacking) and self._shares.call_back(lacking, now)
+
+    def _free_now(self, line: Line, now: float) -> int:
+        (row,) = self._counters.rows([place(line)])
+        return floor(self._free(line, row, now)[0])
 
     def _free(self, line: Line, row: Row | None, now: float) -> tuple[float, float | None]:
         """What is left of a counter, with the fractions of a rate, and how long to wait for more, as in Level."""
@@ -167,6 +235,8 @@ class EmbeddedStore:
             holds = True
             if settlement.closes:
                 holds = self._database.execute(_CLOSE, (settlement.reservation,)).rowcount == 1
+                if not holds:
+                    self._database.execute(_CLOSED, (settlement.reservation, self._clock() + _HANDED_OUT))
             self._settle(settlement.lines, holds=holds)
 
     def _settle(self, lines: Sequence[Settled], *, holds: bool) -> None:
@@ -186,11 +256,17 @@ class EmbeddedStore:
         """What is over; what reservations hold whose time is over is given back before."""
         now = self._clock()
         for identity, lines in self._database.execute(_EXPIRED, (now,)).fetchall():
-            held = [Settled(counter, slot, amount, 0) for counter, slot, amount in orjson.loads(lines)]
+            held = [Settled(counter, slot, amount, 0) for counter, slot, amount in orjson.loads(lines or b"[]")]
             self._settle(held, holds=True)
-            self._database.execute(_CLOSE, (identity,))
+            self._database.execute(_FORGET, (identity,))
+        self._settle(self._shares.expired(now), holds=True)
+        self._shares.forget(now)
         self._counters.sweep(now, _SWEPT)
         self._database.execute(_FORGET_MARKS, (now,))
+
+
+def _nothing() -> None:
+    """A transaction of its own."""
 
 
 def _open(path: Path) -> sqlite3.Connection:

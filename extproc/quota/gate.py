@@ -131,6 +131,9 @@ class Gate:
         return f"{self._own}-{next(self._numbers):x}"
 
     async def _reserve(self, identity: str, lines: Sequence[Line]) -> Reserved:
+        here = self._store.reserve_here(identity, lines, lasts=self._lasts)
+        if here is not None:
+            return here
         try:
             return await self._store.reserve(identity, lines, lasts=self._lasts)
         except asyncio.CancelledError:
@@ -141,7 +144,8 @@ class Gate:
 
     def settle(self, settlement: Settlement) -> None:
         """Book it soon: off the request's path, many at once."""
-        self._bookings.add(settlement)
+        if not self._store.settle_here(settlement):
+            self._bookings.add(settlement)
 
     def give_back(self, reservation: Reservation) -> None:
         """The request went away before anybody was asked."""

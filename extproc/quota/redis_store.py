@@ -84,6 +84,13 @@ class RedisStore:
             raise StoreUnavailable("this reservation has been given up")
         return Reserved(granted=granted == "1", levels=_levels(lines, levels, granted=granted == "1"))
 
+    def reserve_here(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> None:
+        """See QuotaStore. Hosts do not hand out anything by themselves: the server is asked for every request."""
+
+    def settle_here(self, settlement: Settlement) -> bool:  # noqa: ARG002 - the server keeps all
+        """See QuotaStore."""
+        return False
+
     async def settle(self, batch: str, settlements: Sequence[Settlement]) -> None:
         """See QuotaStore."""
         numbers: dict[str, int] = {}

@@ -25,12 +25,18 @@ class QuotaStore(Protocol):
         Raises StoreUnavailable.
         """
 
+    def reserve_here(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved | None:
+        """The same at once, of what this process may hand out by itself; None where ``reserve`` has to be asked."""
+
     def settle(self, batch: str, settlements: Sequence[Settlement]) -> Awaitable[None]:
         """Book what was used. A reservation that has expired has given back what it held; the rest counts all the same.
 
         ``batch`` names the settlements: a batch that is sent again, because the answer got lost, is booked once. Until
         they are first looked at, more may join them. Raises StoreUnavailable.
         """
+
+    def settle_here(self, settlement: Settlement) -> bool:
+        """Book it at once, of what this process has handed out by itself; whether it was that."""
 
     async def first(self, mark: str, *, until: float | None) -> bool:
         """Set a mark, to be forgotten after ``until``: whether nobody had set it yet. Raises StoreUnavailable."""

@@ -38,17 +38,26 @@ class Ended(Protocol):
 class SharedTransaction:
     """``database`` is left alone by everybody else. When another process has it, the loop goes on and looks again.
 
-    ``end`` does what is left to do before a commit.
+    ``begin`` is done at the beginning of each, ``end`` before a commit.
     """
 
-    def __init__(self, database: sqlite3.Connection, path: Path, *, end: Callable[[], None], ended: Ended) -> None:
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        path: Path,
+        *,
+        begin: Callable[[], None],
+        end: Callable[[], None],
+        ended: Ended,
+    ) -> None:
         self._database = database
         self._path = path
+        self._begun = begin
         self._end = end
         self._ended = ended
         self._asked: list[_Asked] = []
         self._next: asyncio.Handle | None = None
-        self._later: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._is_turn_taken = False
         self._wait = _GLANCE
 
@@ -62,7 +71,6 @@ class SharedTransaction:
         asked = _Asked(work, loop.create_future(), loop.time() + within + _PATIENCE)
         self._asked.append(asked)
         if within:
-            # It is left to run when somebody comes before it: one timer serves many requests.
             if self._later is None:
                 self._later = loop.call_later(within, self._begin_later)
         elif self._next is None:
@@ -84,6 +92,9 @@ class SharedTransaction:
 
     def _begin(self) -> None:
         self._next = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         asked = [one for one in self._asked if not one.answer.done()]
         self._asked = []
         if not asked:
@@ -110,6 +121,7 @@ class SharedTransaction:
 
     def _work(self, asked: Sequence[_Asked]) -> None:
         try:
+            self._begun()
             answers = [one.work() for one in asked]
             self._end()
             self._database.execute("COMMIT")

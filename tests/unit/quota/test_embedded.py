@@ -82,9 +82,9 @@ async def test_a_counter_is_read_again_only_after_another_process_has_written(
 async def test_a_batch_that_failed_is_not_taken_for_booked(store: EmbeddedStore) -> None:
     """Nor is anything of it there; who shared its transaction has what was asked for."""
     too_much = booking("a", used=1, held=1 << 70)
-    answers = await asyncio.gather(
-        store.reserve("a", [line(10)], lasts=9.0), store.settle("same", [too_much]), return_exceptions=True
-    )
+    reserved = asyncio.create_task(store.reserve("a", [line(10)], lasts=9.0))
+    await asyncio.sleep(0)
+    answers = await asyncio.gather(reserved, store.settle("same", [too_much]), return_exceptions=True)
     assert isinstance(answers[1], OverflowError)
     assert await free(store) == 90
     await store.settle("same", [booking("a", used=4, held=10)])

@@ -22,9 +22,13 @@ def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     database.close()
 
 
+def _nothing() -> None:
+    """To do."""
+
+
 def shared_by(database: sqlite3.Connection, path: Path) -> SharedTransaction:
     """One whose users write as they go."""
-    return SharedTransaction(database, path, end=lambda: None, ended=lambda *, done: None)  # noqa: ARG005 - by its name
+    return SharedTransaction(database, path, begin=_nothing, end=_nothing, ended=lambda *, done: None)  # noqa: ARG005 - by its name
 
 
 def rows(database: sqlite3.Connection) -> list[int]:
