@@ -63,18 +63,30 @@ def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
     for (_, line), (free, _, _) in zip(drawn, reserved.levels, strict=True):
         rate = line.measure
         if isinstance(rate, Rate) and line.enforced:
-            names = _OF_REQUESTS if line.unit is Unit.REQUESTS else _OF_TOKENS
+            names = names_for(line.unit)
             known = tightest.get(names)
             if known is None or free / rate.capacity < known[1] / known[0].capacity:
                 tightest[names] = (rate, free)
     headers: list[tuple[str, str]] = []
-    for (limit, remaining, reset), (rate, free) in tightest.items():
-        headers += (
-            (limit, str(rate.capacity)),
-            (remaining, str(free) if free > 0 else "0"),
-            (reset, spell_seconds((rate.capacity - free) / rate.per_second if free < rate.capacity else 0.0)),
-        )
+    for names, (rate, free) in tightest.items():
+        headers += spell_rate(names, rate, free)
     return tuple(headers)
+
+
+def names_for(unit: Unit) -> tuple[str, str, str]:
+    """Of the headers that tell of a rate of such units: its limit, what remains, and when it is full again."""
+    return _OF_REQUESTS if unit is Unit.REQUESTS else _OF_TOKENS
+
+
+def spell_rate(names: tuple[str, str, str], rate: Rate, free: int) -> Headers:
+    """Its three headers."""
+    limit, remaining, reset = names
+    capacity = rate.capacity
+    return (
+        (limit, str(capacity)),
+        (remaining, str(free) if free > 0 else "0"),
+        (reset, spell_seconds((capacity - free) / rate.per_second if free < capacity else 0.0)),
+    )
 
 
 def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:

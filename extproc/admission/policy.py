@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from extproc.admission.charge import Line, Rate, Unit, Window
 from extproc.admission.demand import Demand, billionths
@@ -16,6 +15,92 @@ from extproc.config.limits import Budget, Estimator, Limit, RouteRateLimit, Tier
 _MINUTE: Final = 60.0
 _LONGEST_REQUEST: Final = 86_400.0
 _AT_ONCE: Final = Estimator()
+
+
+class Part(Protocol):
+    """One counter of a limit or budget, for one caller: what a call takes from it."""
+
+    @property
+    def unit(self) -> Unit:
+        """What it counts."""
+
+    @property
+    def shown(self) -> Rate | None:
+        """What replies' headers tell of it; None where there is nothing that they could."""
+
+    def line(self, demand: Demand, now: float) -> Line:
+        """``now`` is Unix seconds on the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Requests:
+    """Every call takes the same."""
+
+    one: Line
+    shown: Rate | None
+    unit: ClassVar = Unit.REQUESTS
+
+    def line(self, demand: Demand, now: float) -> Line:  # noqa: ARG002 - see Part
+        return self.one
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    counter: str
+    rate: Rate
+    enforced: bool
+    unit: ClassVar = Unit.TOKENS
+
+    @property
+    def shown(self) -> Rate | None:
+        return self.rate if self.enforced else None
+
+    def line(self, demand: Demand, now: float) -> Line:  # noqa: ARG002 - see Part
+        return Line(self.counter, Unit.TOKENS, demand.input + demand.output(_AT_ONCE), self.rate, self.enforced)
+
+
+class _Concurrent:
+    """When it is over is of no account to a request: the same line serves a minute long."""
+
+    __slots__ = ("_counter", "_enforced", "_line", "_most", "_until")
+    shown: ClassVar = None
+    unit: ClassVar = Unit.CONCURRENT
+
+    def __init__(self, counter: str, most: int, *, enforced: bool) -> None:
+        self._counter = counter
+        self._most = most
+        self._enforced = enforced
+        self._until = 0.0
+        self._line: Line | None = None
+
+    def line(self, demand: Demand, now: float) -> Line:  # noqa: ARG002 - see Part
+        until = now + _LONGEST_REQUEST
+        if self._line is None or not self._until - _MINUTE <= until <= self._until:
+            self._until = until + _MINUTE
+            window = Window(self._most, 0, 0, None, self._until)
+            self._line = Line(self._counter, Unit.CONCURRENT, 1, window, self._enforced)
+        return self._line
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    counter: str
+    limit: int
+    currency: str | None
+    clockwork: Clockwork
+    estimator: Estimator
+    shown: ClassVar = None
+
+    @property
+    def unit(self) -> Unit:
+        return Unit.TOKENS if self.currency is None else Unit.MONEY
+
+    def line(self, demand: Demand, now: float) -> Line:
+        output = demand.output(self.estimator)
+        window = self.clockwork.at(now, self.limit)
+        if self.currency is None:
+            return Line(self.counter, Unit.TOKENS, demand.input + output, window)
+        return Line(self.counter, Unit.MONEY, demand.money(output, self.currency), window, currency=self.currency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +118,20 @@ class LimitPolicy:
     closed: bool
     counts_tokens: bool
 
-    def lines(self, subject: Subject, demand: Demand, now: float) -> list[Line]:
-        """What the call takes."""
-        requests, tokens, concurrent = _names(self.counter, self.scope.counter(subject))
-        enforced = self.enforced
-        lines = []
+    def parts(self, subject: Subject) -> list[Part]:
+        """Of the one who calls."""
+        own, enforced = self.scope.counter(subject), self.enforced
+        parts: list[Part] = []
         if self.requests is not None:
-            lines.append(Line(requests, Unit.REQUESTS, 1, self.requests, enforced))
+            counter = f"{self.counter}/{Unit.REQUESTS}/{own}"
+            line = Line(counter, Unit.REQUESTS, 1, self.requests, enforced)
+            parts.append(_Requests(line, self.requests if enforced else None))
         if self.tokens is not None:
-            lines.append(Line(tokens, Unit.TOKENS, demand.input + demand.output(_AT_ONCE), self.tokens, enforced))
+            parts.append(_Tokens(f"{self.counter}/{Unit.TOKENS}/{own}", self.tokens, enforced))
         if self.concurrent is not None:
-            window = Window(self.concurrent, 0, 0, None, now + _LONGEST_REQUEST)
-            lines.append(Line(concurrent, Unit.CONCURRENT, 1, window, enforced))
-        return lines
-
-
-@lru_cache(maxsize=4_096)
-def _names(policy: str, counter: str) -> tuple[str, str, str]:
-    return (
-        f"{policy}/{Unit.REQUESTS}/{counter}",
-        f"{policy}/{Unit.TOKENS}/{counter}",
-        f"{policy}/{Unit.CONCURRENT}/{counter}",
-    )
+            counter = f"{self.counter}/{Unit.CONCURRENT}/{own}"
+            parts.append(_Concurrent(counter, self.concurrent, enforced=enforced))
+        return parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +153,10 @@ class BudgetPolicy:
     enforced: bool = True
     counts_tokens: bool = True
 
-    def lines(self, subject: Subject, demand: Demand, now: float) -> tuple[Line]:
-        """What the call takes."""
-        currency = self.currency
-        output = demand.output(self.estimator)
-        unit, amount = (
-            (Unit.TOKENS, demand.input + output) if currency is None else (Unit.MONEY, demand.money(output, currency))
-        )
+    def parts(self, subject: Subject) -> list[Part]:
+        """The one, of the one who calls."""
         counter = f"{self.counter}/{self.scope.counter(subject)}"
-        return (Line(counter, unit, amount, self.clockwork.at(now, self.limit), currency=currency),)
+        return [_Budget(counter, self.limit, self.currency, self.clockwork, self.estimator)]
 
 
 Policy = LimitPolicy | BudgetPolicy
@@ -95,16 +167,6 @@ class Drawn(NamedTuple):
 
     policy: Policy
     line: Line
-
-
-def applying(policies: Sequence[Policy], subject: Subject) -> tuple[Policy, ...]:
-    """Those that count the call."""
-    return tuple([policy for policy in policies if policy.scope.includes(subject)])
-
-
-def draw(policies: Sequence[Policy], subject: Subject, demand: Demand, now: float) -> tuple[Drawn, ...]:
-    """What the call takes from each; ``now`` is Unix seconds on the store's clock."""
-    return tuple([Drawn(policy, line) for policy in policies for line in policy.lines(subject, demand, now)])
 
 
 def compile_limit(limit: Limit, *, owner: str = "") -> LimitPolicy:

@@ -50,6 +50,11 @@ class Scope:
     per: tuple[str, ...]
     match: tuple[tuple[str, re.Pattern[str]], ...]
 
+    @property
+    def reads_headers(self) -> bool:
+        """Whether calls of one caller to one model differ in it."""
+        return any(dimension.startswith(HEADER) for dimension in (*self.per, *[word for word, _ in self.match]))
+
     def includes(self, subject: Subject) -> bool:
         """Whether the call is counted at all. What is not known matches nothing."""
         for dimension, pattern in self.match:

@@ -29,7 +29,6 @@ def clockwork(window: str, timezone: str) -> Clockwork:
     return _Total() if window == "total" else _Calendar(window, ZoneInfo(timezone))
 
 
-@dataclass(frozen=True, slots=True)
 class _Total:
     def at(self, now: float, limit: int) -> Window:  # noqa: ARG002 - one window is as good as the other
         return Window(limit=limit, slot=0, first=0, ends=None, until=None)
@@ -49,20 +48,21 @@ class _Rolling:
 class _Calendar:
     """Remembers the window it was last asked for: nearly every request is in it."""
 
-    __slots__ = ("_ends", "_kind", "_starts", "_zone")
+    __slots__ = ("_ends", "_kind", "_starts", "_window", "_zone")
 
     def __init__(self, kind: str, zone: ZoneInfo) -> None:
         self._kind = kind
         self._zone = zone
         self._starts = self._ends = 0.0
+        self._window = Window(limit=0, slot=0, first=0, ends=None, until=None)
 
     def at(self, now: float, limit: int) -> Window:
-        starts, ends = self._starts, self._ends
-        if not starts <= now < ends:
-            starts, ends = self._bounds(now)
-            self._starts, self._ends = starts, ends
-        slot = int(starts)
-        return Window(limit, slot, slot, ends, ends)
+        window = self._window
+        if not self._starts <= now < self._ends or window.limit != limit:
+            starts, ends = self._starts, self._ends = self._bounds(now)
+            slot = int(starts)
+            window = self._window = Window(limit=limit, slot=slot, first=slot, ends=ends, until=ends)
+        return window
 
     def _bounds(self, now: float) -> tuple[float, float]:
         if self._kind == "hour":

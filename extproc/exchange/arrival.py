@@ -202,9 +202,9 @@ def plan_weighed(weighed: Weighed, headers: Headers, snapshot: Snapshot, *, exch
     arrived_ms = int(facts.arrived * 1_000)
     targets = [(target, target.model(facts.upstream_model)) for target in plan]
     images = facts.images if any(target.counts_images for target in plan) else 0
+    subject = Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers)
     charge = charge_for(
-        (*snapshot.policies, *weighed.key.policies),
-        Subject(caller=facts.caller, route=route.name, model=call.model, headers=headers),
+        snapshot.tariffs.of(subject, weighed.key.policies),
         call,
         facts.fields,
         targets=targets,

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from extproc.admission.charge import Reserved, held_lines
+from extproc.admission.charge import Line, Reserved, held_lines
 from extproc.admission.demand import Demand, whole_billionths
-from extproc.admission.judgement import rate_headers
-from extproc.admission.policy import BudgetPolicy, Drawn, Policy, applying, draw
-from extproc.admission.scope import Subject
+from extproc.admission.policy import BudgetPolicy, Policy
 from extproc.admission.settlement import NOTHING_USED, Reservation, Used, growth_of
+from extproc.admission.tariff import Tariff
 from extproc.config.limits import Tier
 from extproc.exchange.outcome import Outcome
 from extproc.headers import BROWNOUT, MAX_OUTPUT
@@ -28,8 +27,7 @@ _MOST_BOOKED: Final = 10**17
 class Charge(NamedTuple):
     """What has to be reserved before the call may go: to be asked for by the clock of whoever keeps the counters."""
 
-    policies: tuple[Policy, ...]
-    subject: Subject
+    tariff: Tariff
     demand: Demand
     stream: bool = False
     max_output: int | None = None
@@ -40,22 +38,28 @@ class Charge(NamedTuple):
         """The prompt's tokens; None where no policy wants to know them."""
         return None if self.demand is _NOTHING else self.demand.input
 
-    def draw(self, now: float) -> tuple[Drawn, ...]:
+    def lines(self, now: float) -> list[Line]:
         """``now`` is Unix seconds."""
-        return draw(self.policies, self.subject, self.demand, now)
+        return self.tariff.lines(self.demand, now)
 
-    def reservation(self, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Reservation:
+    def reservation(self, identity: str, lines: Sequence[Line], reserved: Reserved) -> Reservation:
         """What was granted, for the request to carry along."""
-        held = held_lines([one.line for one in drawn], reserved)
-        headers = rate_headers(drawn, reserved)
+        held = held_lines(lines, reserved)
+        headers = self.tariff.headers(lines, reserved)
         if self.max_output is not None:
             headers = (*headers, (MAX_OUTPUT, str(self.max_output)))
         whole = Reservation(identity if held else "", held, headers)
         if not self.stream:
             return whole
-        grown = [(one.policy, growth_of(one.line)) for one in drawn if isinstance(one.policy, BudgetPolicy)]
-        outputs = [self.demand.output(policy.estimator) for policy, _ in grown]
-        return whole._replace(output=min(outputs, default=None), growths=tuple([growth for _, growth in grown]))
+        budgets = [
+            (owner, line)
+            for owner, line in zip(self.tariff.owners, lines, strict=True)
+            if isinstance(owner, BudgetPolicy)
+        ]
+        outputs = [self.demand.output(budget.estimator) for budget, _ in budgets]
+        return whole._replace(
+            output=min(outputs, default=None), growths=tuple([growth_of(line) for _, line in budgets])
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +77,7 @@ def told_of(brownout: Brownout, reservation: Reservation) -> Reservation:
 
 
 def charge_for(
-    policies: Sequence[Policy],
-    subject: Subject,
+    tariff: Tariff | None,
     call: Call,
     fields: Mapping[str, Any],
     *,
@@ -86,25 +89,24 @@ def charge_for(
 
     ``images`` are those that a target charges for. The prompt is counted only where somebody counts tokens.
     """
-    found = applying(policies, subject)
-    if not found:
+    if tariff is None:
         return None
-    if not [policy for policy in found if policy.counts_tokens]:
-        return Charge(found, subject, _NOTHING)
+    if not tariff.counts_tokens:
+        return Charge(tariff, _NOTHING)
     known = [limit for target, _ in targets if (limit := target.settings.max_output) is not None]
+    tiers = _tiers(fields)
     demand = Demand(
         input=estimate_input(fields, call.operation, targets[0][1]).tokens,
         asked=requested_output(fields),
         most=max(known, default=None),
-        prices=tuple(
-            [target.price(model, at=now, service_tier=tier) for target, model in targets for tier in _tiers(fields)]
-        ),
+        prices=tuple([target.price(model, at=now, service_tier=tier) for target, model in targets for tier in tiers]),
         images=images,
     )
-    whole = not call.stream and call.operation is not Operation.EMBEDDINGS
-    longest = _enforced(found, demand) if whole else None
-    most = None if longest is None else max(1, longest // requested_answers(fields))
-    return Charge(found, subject, demand, call.stream, most)
+    most = None
+    if tariff.enforces_output and not call.stream and call.operation is not Operation.EMBEDDINGS:
+        longest = _enforced(tariff.owners, demand)
+        most = None if longest is None else max(1, longest // requested_answers(fields))
+    return Charge(tariff, demand, call.stream, most)
 
 
 def _tiers(fields: Mapping[str, Any]) -> tuple[str | None, ...]:

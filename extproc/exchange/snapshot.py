@@ -12,7 +12,8 @@ from typing import Any, Final
 import orjson
 
 from extproc.admission.keyring import OPEN, KeyRing
-from extproc.admission.policy import Policy, compile_policies, compile_route_limit
+from extproc.admission.policy import compile_policies, compile_route_limit
+from extproc.admission.tariff import UNCOUNTED, Tariffs
 from extproc.config.backends import Backend
 from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
 from extproc.config.glob import glob, is_glob, specificity
@@ -67,8 +68,8 @@ class Snapshot:
     """By backend: when its circuit opens and closes."""
     keys: KeyRing = OPEN
     """Who may ask."""
-    policies: tuple[Policy, ...] = ()
-    """Limits and budgets, but for those of single keys."""
+    tariffs: Tariffs = UNCOUNTED
+    """Limits and budgets."""
     counts: bool = False
     """Whether there are any, those of single keys included."""
     webhooks: Mapping[str, tuple[str, Credential]] = field(default_factory=dict)
@@ -114,7 +115,7 @@ def compile_snapshot(
         globbed=lru_cache(_REMEMBERED)(first_fit),
         breakers={name: _breaker(config, backend) for name, backend in config.backends.items()},
         keys=callers.keys,
-        policies=policies,
+        tariffs=Tariffs(policies),
         counts=bool(policies) or callers.keys.counts,
         webhooks=callers.webhooks,
         quota_password=callers.quota_password,

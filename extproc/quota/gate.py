@@ -16,6 +16,7 @@ from extproc.admission.judgement import Passed, brownout, over, passed, refusal
 from extproc.admission.policy import Drawn
 from extproc.admission.settlement import NOTHING_HELD, NOTHING_USED, Reservation, settle_attempt
 from extproc.admission.small_change import SmallChange
+from extproc.config.limits import Tier
 from extproc.errors import QuotaUnavailable
 from extproc.exchange.charging import Brownout, Charge
 from extproc.headers import LIMIT
@@ -89,19 +90,20 @@ class Gate:
             if not self._up:
                 await self._learn_time()
             now = self._store.now()
-            drawn = charge.draw(now)
-            reserved = await self._reserve(identity, [one.line for one in drawn])
+            lines = charge.lines(now)
+            reserved = self._store.reserve_here(identity, lines, lasts=self._lasts)
+            if reserved is None:
+                reserved = await self._reserve(identity, lines)
         except StoreUnavailable as error:
             return self._uncounted(charge, error)
         if not self._up:
             self._up = True
             self._observer.store_up(up=True)
-        self._tell(drawn, reserved)
-        if not reserved.granted:
-            refused = refusal(drawn, reserved, now=now)
-            self._observer.limited(dict(refused.headers)[LIMIT], refused.type, "enforce")
-            raise refused
-        return self._admitted(charge, identity, drawn, reserved)
+        found = None if charge.tariff.is_quiet(reserved) else self._judge(charge.tariff.drawn(lines), reserved, now)
+        return Admission(
+            charge.reservation(identity, lines, reserved),
+            None if found is None else Brownout(budget=found[0], tier=found[1]),
+        )
 
     async def extend(self, reservation: Reservation, *, tokens: int, price: Price | None) -> Reservation | None:
         """More for a stream that goes on; None: its budget has no more.
@@ -111,7 +113,9 @@ class Gate:
         identity = self._named()
         lines = [growth.line(tokens, price) for growth in reservation.growths]
         try:
-            reserved = await self._reserve(identity, lines)
+            reserved = self._store.reserve_here(identity, lines, lasts=self._lasts)
+            if reserved is None:
+                reserved = await self._reserve(identity, lines)
         except StoreUnavailable as error:
             self._complain(error)
             return NOTHING_HELD
@@ -131,9 +135,6 @@ class Gate:
         return f"{self._own}-{next(self._numbers):x}"
 
     async def _reserve(self, identity: str, lines: Sequence[Line]) -> Reserved:
-        here = self._store.reserve_here(identity, lines, lasts=self._lasts)
-        if here is not None:
-            return here
         try:
             return await self._store.reserve(identity, lines, lasts=self._lasts)
         except asyncio.CancelledError:
@@ -204,6 +205,15 @@ class Gate:
             except Exception:
                 _LOG.exception("what has expired could not be given back; it is tried again")
 
+    def _judge(self, drawn: Sequence[Drawn], reserved: Reserved, now: float) -> tuple[str, Tier] | None:
+        """The budget that makes the call cheaper, and how. Raises RateLimited and BudgetExhausted."""
+        self._tell(drawn, reserved)
+        if not reserved.granted:
+            refused = refusal(drawn, reserved, now=now)
+            self._observer.limited(dict(refused.headers)[LIMIT], refused.type, "enforce")
+            raise refused
+        return brownout(drawn, reserved)
+
     def _tell(self, drawn: Sequence[Drawn], reserved: Reserved) -> None:
         for policy, line in over(drawn, reserved):
             _LOG.info("limit %s would have refused a request: too many %s", policy.name, line.unit.value)
@@ -217,16 +227,9 @@ class Gate:
                 self._news.append(event)
                 self._woken.set()
 
-    def _admitted(self, charge: Charge, identity: str, drawn: Sequence[Drawn], reserved: Reserved) -> Admission:
-        found = brownout(drawn, reserved)
-        return Admission(
-            charge.reservation(identity, drawn, reserved),
-            None if found is None else Brownout(budget=found[0], tier=found[1]),
-        )
-
     def _uncounted(self, charge: Charge, error: StoreUnavailable) -> Admission:
         self._complain(error)
-        if any(policy.closed for policy in charge.policies):
+        if charge.tariff.closed:
             self._observer.uncounted("closed")
             raise QuotaUnavailable(_UNAVAILABLE) from error
         self._observer.uncounted("open")

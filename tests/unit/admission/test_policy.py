@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
@@ -12,8 +13,9 @@ from extproc.admission.caller import Caller
 from extproc.admission.charge import Level, Rate, Reserved, Unit, Window
 from extproc.admission.demand import Demand, billionths, spell_billionths
 from extproc.admission.judgement import brownout, over, passed, rate_headers, refusal, spell_seconds
-from extproc.admission.policy import Drawn, Policy, applying, compile_budget, compile_limit, draw
+from extproc.admission.policy import Drawn, Policy, compile_budget, compile_limit
 from extproc.admission.scope import Subject
+from extproc.admission.tariff import Tariff, Tariffs
 from extproc.config.limits import Budget, Limit
 from extproc.metering.cost import cost
 from extproc.metering.rates import Price, PriceSource
@@ -46,7 +48,14 @@ def budget(**fields: object) -> Policy:
 def counters(*policies: Policy, **fields: object) -> list[str]:
     """Names of what a call is counted by."""
     one = subject(**fields)
-    return [drawn.line.counter for drawn in draw(applying(policies, one), one, DEMAND, NOW)]
+    tariff = Tariffs(policies).of(one, ())
+    return [] if tariff is None else [line.counter for line in tariff.lines(DEMAND, NOW)]
+
+
+def draw(policies: Sequence[Policy], one: Subject, demand: Demand, now: float) -> list[Drawn]:
+    """What a call takes, and on whose behalf."""
+    tariff = Tariff(policies, one)
+    return tariff.drawn(tariff.lines(demand, now))
 
 
 AMOUNTS = st.decimals(min_value=0, max_value=10, places=9) | st.decimals(min_value=0, max_value=1, places=12)
@@ -165,7 +174,7 @@ def test_a_used_up_budget_says_when_it_begins_anew() -> None:
 def test_a_budget_with_too_little_left_says_how_much() -> None:
     """Which a smaller request may still use."""
     drawn = draw([budget(amount=None, tokens=100)], subject(), DEMAND, NOW)
-    drawn = tuple(one._replace(line=one.line._replace(amount=60)) for one in drawn)
+    drawn = [one._replace(line=one.line._replace(amount=60)) for one in drawn]
     error = refusal(drawn, levels(False, (40, None)), now=NOW)
     assert "b of 100 tokens has 40 tokens left, and the request may take 60 tokens. It does not" in error.message
 
@@ -173,7 +182,7 @@ def test_a_budget_with_too_little_left_says_how_much() -> None:
 def test_a_request_larger_than_its_whole_budget_says_so_and_raises_no_alarm() -> None:
     """No waiting would help it, and of the budget nothing is used."""
     drawn = draw([budget(amount=None, tokens=100, window="day")], subject(), DEMAND, NOW)
-    drawn = tuple(one._replace(line=one.line._replace(amount=101)) for one in drawn)
+    drawn = [one._replace(line=one.line._replace(amount=101)) for one in drawn]
     refused = levels(False, (100, 3_600.0))
     error = refusal(drawn, refused, now=NOW)
     assert "may take 101 tokens, and the budget b of 100 tokens never has that much." in error.message
@@ -210,7 +219,7 @@ def test_a_budget_passes_thresholds_and_tiers(free: int, percent: int | None, ti
 
 def test_a_refused_call_passes_the_last_threshold() -> None:
     """Although a little is left: it was not enough."""
-    drawn: tuple[Drawn, ...] = draw([budget()], subject(), DEMAND, NOW)
+    drawn: list[Drawn] = draw([budget()], subject(), DEMAND, NOW)
     assert [event.percent for event in passed(drawn, levels(False, (9, 60.0)))] == [100]
 
 

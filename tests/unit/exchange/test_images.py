@@ -58,7 +58,7 @@ def test_images_are_counted_and_held(model: str, contents: list[Any], images: in
     plan = planned(model, *contents)
     assert read_assignment(dict(plan.set_headers)[ASSIGNMENT].decode()).images == images
     assert plan.charge is not None
-    assert [one.line.amount for one in plan.charge.draw(1_700_000_000.0)] == [held]
+    assert [line.amount for line in plan.charge.lines(1_700_000_000.0)] == [held]
 
 
 def test_the_cheapest_backend_is_found_with_images_in_mind() -> None:

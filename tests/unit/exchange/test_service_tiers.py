@@ -49,4 +49,4 @@ def test_the_price_of_the_tier_that_is_asked_for_is_held(tier: object, held: int
     headers = Headers([(":method", "POST"), (":path", "/v1/chat/completions")])
     plan = plan_call(headers, orjson.dumps(body), snapshot=snapshot, now=lambda: NOW, decision_id="d", exchange="e")
     assert plan.charge is not None
-    assert [one.line.amount for one in plan.charge.draw(NOW)] == [held]
+    assert [line.amount for line in plan.charge.lines(NOW)] == [held]

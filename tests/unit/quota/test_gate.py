@@ -17,6 +17,7 @@ from extproc.admission.policy import compile_budget, compile_limit
 from extproc.admission.scope import Subject
 from extproc.admission.settlement import Used, settle_attempt
 from extproc.admission.small_change import SmallChange
+from extproc.admission.tariff import Tariff
 from extproc.config.limits import Budget, Limit
 from extproc.errors import BudgetExhausted, QuotaUnavailable, RateLimited
 from extproc.exchange.charging import Charge
@@ -90,7 +91,7 @@ def charge(*, expected: int = 1, on_store_failure: str | None = None, tokens: in
     budget = Budget.model_validate({"name": "b", "tokens": tokens, "estimator": {"cap": 1}, **failure})
     demand = Demand(input=expected - 1, asked=None, most=None, prices=())
     policies = (compile_limit(limit), compile_budget(budget))
-    return Charge(policies=policies, subject=SUBJECT, demand=demand, stream=stream)
+    return Charge(tariff=Tariff(policies, SUBJECT), demand=demand, stream=stream)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ async def test_a_limit_refuses_while_nobody_counts_where_it_is_meant_to(stage: t
     ]
     for limit, refused in zip(limits, (False, True), strict=True):
         with pytest.raises(QuotaUnavailable) if refused else contextlib.nullcontext():
-            await gate.admit(charge()._replace(policies=(limit,)))
+            await gate.admit(charge()._replace(tariff=Tariff([limit], SUBJECT)))
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -309,7 +310,7 @@ async def test_a_limit_is_named_when_it_refuses(stage: tuple[Gate, Fickle, Told]
     """To the client, and to telemetry by what it is of."""
     gate, _, told = stage
     limit = compile_limit(Limit.model_validate({"requestsPerMinute": 1, "name": "once"}))
-    one = Charge(policies=(limit,), subject=SUBJECT, demand=Demand(input=0, asked=None, most=None, prices=()))
+    one = Charge(tariff=Tariff([limit], SUBJECT), demand=Demand(input=0, asked=None, most=None, prices=()))
     await gate.admit(one)
     with pytest.raises(RateLimited, match="once"):
         await gate.admit(one)

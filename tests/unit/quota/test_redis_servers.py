@@ -18,6 +18,7 @@ from extproc.admission.charge import Line, Settled, Settlement, Unit, Window
 from extproc.admission.demand import Demand
 from extproc.admission.policy import compile_budget
 from extproc.admission.scope import Subject
+from extproc.admission.tariff import Tariff
 from extproc.config.limits import Budget
 from extproc.errors import BudgetExhausted
 from extproc.exchange.charging import Charge
@@ -403,8 +404,7 @@ async def spend(url: str) -> int:
     """From a budget for ten in a rolling quarter of an hour: how many of fifteen were let through."""
     budget = Budget.model_validate({"name": "b", "tokens": 10, "window": "rolling 15m", "estimator": {"cap": 1}})
     charge = Charge(
-        policies=(compile_budget(budget),),
-        subject=Subject(caller=Caller(key="ci"), route="r", model="m", headers={}),
+        tariff=Tariff([compile_budget(budget)], Subject(caller=Caller(key="ci"), route="r", model="m", headers={})),
         demand=Demand(input=0, asked=None, most=None, prices=()),
         stream=False,
     )
