@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from extproc.errors import UpstreamError
 from extproc.framing.sse import Event
 from extproc.headers import Headers
+from extproc.openai.alike import Alike
 from extproc.openai.call import Call
 from extproc.openai.features import Support
 from extproc.openai.produced import Produced
@@ -55,7 +56,7 @@ class StreamState:
     """What a stream has told so far. ``complete`` once the answer is whole: only then may ``[DONE]`` be sent.
 
     ``begun`` and ``finished`` are the choices' indices, of formats that have several. ``beside_usage`` gives further
-    fields for the client's ``usage``, such as what it costs.
+    fields for the client's ``usage``, such as what it costs. Events that are ``alike`` tell nothing but their text.
     """
 
     usage: Usage | None = None
@@ -67,6 +68,7 @@ class StreamState:
     events: int = field(default=0)
     begun: set[int] = field(default_factory=set)
     finished: set[int] = field(default_factory=set)
+    alike: Alike | None = None
 
 
 class StreamTranslator(Protocol):

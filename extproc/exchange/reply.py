@@ -10,24 +10,22 @@ from extproc.errors import UpstreamError
 from extproc.exchange.allowance import Allowance, is_ended, last_words
 from extproc.exchange.attempt import Attempt
 from extproc.exchange.bill import NO_BILL, Bill, beside_usage, bill_fragment, bill_reply, bill_stream
-from extproc.exchange.failed_head import failed_head
 from extproc.exchange.failure import broken, broken_stream, final_error, local_failure, redact, redirected
+from extproc.exchange.heads import answer_head, attempt_headers, failed_head
 from extproc.exchange.outcome import Outcome, conclude
-from extproc.exchange.own_headers import own_headers, upstream_request_id
+from extproc.exchange.own_headers import upstream_request_id
 from extproc.exchange.reply_kind import framer_for, is_document, is_event_stream
-from extproc.exchange.steps import Body, Head, Step
+from extproc.exchange.steps import Body, Step
 from extproc.exchange.trail import ANSWERED, CLOCKS_DIFFER_MS
 from extproc.exchange.verdict import Reason, Verdict, judge, judge_reason
 from extproc.framing.base import Framer, FramingError
 from extproc.framing.content_encoding import Decoder, DecodingError, decoder_for
 from extproc.framing.sse import Event
-from extproc.headers import ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, UPSTREAM_REQUEST_ID, Headers
+from extproc.headers import ENVOY_ATTEMPT_COUNT, LOCAL_REPLY, Headers
+from extproc.openai.alike import Alike
 from extproc.openai.call import Call
 from extproc.openai.error_body import AttemptSummary, error_body, error_event
 
-# What a client may see of a provider's reply headers: nothing that names the account, sets a cookie or describes the
-# provider's front door.
-_KEPT: Final = frozenset({":status", "content-type", "retry-after", "date", "openai-processing-ms", "openai-version"})
 _LONGEST_WHOLE_REPLY: Final = 256 << 20
 _OK: Final = 200
 _FIRST_FAILURE: Final = 300
@@ -45,8 +43,8 @@ class Reply:
     """
 
     __slots__ = (
-        *("_allowance", "_attempt", "_call", "_chunks", "_decoder", "_framer", "_head", "_headers_at", "_held"),
-        *("_last", "_model", "_released", "_stream", "first_event_at", "outcome"),
+        *("_alike", "_allowance", "_attempt", "_call", "_chunks", "_decoder", "_framer", "_head", "_headers_at"),
+        *("_held", "_last", "_model", "_released", "_stream", "first_event_at", "outcome"),
     )
 
     def __init__(self, attempt: Attempt) -> None:
@@ -63,6 +61,7 @@ class Reply:
         granted = attempt.assignment.reservation.output
         self._allowance = None if granted is None else Allowance(attempt, granted)
         self._model: str | None = None
+        self._alike: Alike | None = None
         self._released = False
         self.first_event_at: float | None = None
         self.outcome: Outcome | None = None
@@ -117,6 +116,18 @@ class Reply:
         if error is None:
             return passed_on
         return passed_on + b"".join([step.data for step in self._fail(error, now) if isinstance(step, Body)])
+
+    def repeat(self, data: bytes) -> bytes | None:
+        """The same where it is an event like those before it, as nearly all are; None of all that has to be read."""
+        stream, alike = self._stream, self._alike
+        read = None if alike is None or stream is None else alike.read(data)
+        if read is None or stream is None:
+            return None
+        text, self._last = read
+        state = stream.state
+        state.events += 1
+        state.produced.add(text)
+        return self._last
 
     def expire(self, reason: Reason, now: float) -> list[Step]:
         """Time is up (``IDLE`` or ``DEADLINE``): end what has begun, or refuse what has not."""
@@ -249,7 +260,9 @@ class Reply:
             return self._fail(error, now)
         self.first_event_at = now
         bill = bill_reply(self._attempt, answer)
-        head = self._answer_head((("content-length", str(len(answer.body))), *bill.headers))
+        head = answer_head(
+            self._attempt, self._head, self._status, (("content-length", str(len(answer.body))), *bill.headers)
+        )
         self._model = answer.model
         self._conclude(now, status=self._status, bill=bill, final=True)
         return [head, Body(data=answer.body, end=True)]
@@ -286,6 +299,8 @@ class Reply:
             return b"".join(out), error
         except FramingError as error:
             return b"".join(out), GarbledReply(str(error))
+        may_repeat = self._released and not framer.holds and not self._head.get("content-encoding")
+        self._alike = stream.state.alike if may_repeat else None
         return b"".join(out), None
 
     def _release(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
@@ -300,7 +315,8 @@ class Reply:
         held, self._held = self._held, b""
         # Whatever its framing was at the provider, the client's stream is server-sent events.
         rewritten = (("content-type", "text/event-stream"),) if is_event_stream(self._head) else ()
-        return [self._answer_head(rewritten), *([Body(data=held, end=False)] if held else [])]
+        head = answer_head(self._attempt, self._head, self._status, rewritten)
+        return [head, Body(data=held, end=False)] if held else [head]
 
     def _finish(self, stream: StreamTranslator, data: bytes, now: float) -> list[Step]:
         steps = self._release(stream, data, now)
@@ -336,7 +352,7 @@ class Reply:
         )
         head = failed_head(
             self._head,
-            self._own_headers(),
+            attempt_headers(self._attempt, self._head),
             summary,
             status=shown.status,
             length=len(body),
@@ -344,20 +360,6 @@ class Reply:
             retry_after=error.retry_after,
         )
         return [head, Body(data=body, end=True)]
-
-    def _answer_head(self, extra: tuple[tuple[str, str], ...]) -> Head:
-        fields = (*extra, *self._own_headers())
-        written = {name for name, _ in fields}
-        return Head(
-            status=self._status,
-            set_headers=fields,
-            remove_headers=tuple(name for name in self._head if name not in _KEPT and name not in written),
-        )
-
-    def _own_headers(self) -> tuple[tuple[str, str], ...]:
-        own = own_headers(self._attempt)
-        request_id = upstream_request_id(self._head)
-        return own if request_id is None else (*own, (UPSTREAM_REQUEST_ID, request_id))
 
     def _summary(self, now: float, verdict: Verdict | None) -> AttemptSummary:
         return AttemptSummary(
@@ -378,6 +380,7 @@ class Reply:
         retry_after: str | None = None,
         abandoned: bool = False,
     ) -> None:
+        self._alike = None
         tries = self._head.get(ENVOY_ATTEMPT_COUNT, "")
         self.outcome = conclude(
             self._attempt,

@@ -17,6 +17,11 @@ class Framer(Protocol[EventT]):
     A framer serves one stream and is not used again after ``close``.
     """
 
+    @property
+    def holds(self) -> bool:
+        """Whether the next bytes are more than events of their own: others wait for them, or no event can come."""
+        ...
+
     def feed(self, chunk: bytes) -> list[EventT]:
         """The events which this chunk completes, in order. Raises FramingError when the stream cannot be cut."""
         ...

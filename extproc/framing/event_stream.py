@@ -56,6 +56,11 @@ class EventStreamFramer:
         self._held = bytearray()
         self._failure: FramingError | None = None
 
+    @property
+    def holds(self) -> bool:
+        """See Framer."""
+        return bool(self._held) or self._failure is not None
+
     def feed(self, chunk: bytes) -> list[Event]:
         """The messages which this chunk completes.
 

@@ -60,6 +60,11 @@ class SseFramer:
         self._began = False  # whether the place where a byte order mark may stand is past
         self._failure: EventTooLong | None = None
 
+    @property
+    def holds(self) -> bool:
+        """See Framer."""
+        return bool(self._held) or self._failure is not None
+
     def feed(self, chunk: bytes) -> list[Event]:
         """The events which this chunk completes.
 

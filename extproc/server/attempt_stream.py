@@ -194,6 +194,10 @@ class AttemptStream:
     def _on_piece(self, data: bytes) -> None:
         """Of a reply's body, and not its last: mostly one event of a stream, which has a short way to its client."""
         reply, now = self._reply, time.time()
+        if reply is not None and (repeated := reply.repeat(data)) is not None:
+            self._last_event = now
+            self._write_piece(reply, repeated)
+            return
         if reply is None or not reply.streaming:
             self._on_reply_body(data, end=False)
             return
@@ -203,10 +207,14 @@ class AttemptStream:
         except Exception:
             self._pass_on(reply, self._crash(reply, now))
             return
-        message = messages.event_reply(passed_on) if reply.outcome is None else None
+        if passed_on or reply.outcome is not None:
+            self._write_piece(reply, passed_on)
+
+    def _write_piece(self, reply: Reply, data: bytes) -> None:
+        message = messages.event_reply(data) if reply.outcome is None else None
         if message is None:
-            self._pass_on(reply, [Body(data=passed_on, end=reply.outcome is not None)])
-        elif passed_on:
+            self._pass_on(reply, [Body(data=data, end=reply.outcome is not None)])
+        else:
             self._context.write(message)
 
     def _on_reply_body(self, data: bytes, *, end: bool) -> None:

@@ -10,11 +10,14 @@ from extproc.dialects.base import GarbledReply, StreamState
 from extproc.dialects.openai_compatible.errors import in_band_error
 from extproc.dialects.openai_compatible.normal import Calls, normal_usage, normalise_finish, normalise_message
 from extproc.framing.sse import Event, encode_event
+from extproc.openai.alike import alike
 from extproc.openai.call import Call, Operation
 from extproc.openai.json_text import splice, top_level_members
 from extproc.openai.usage import Usage
 
 _DONE: Final = b"[DONE]"
+_LEARNT_EVERY: Final = 8
+"""Chunks after which it is looked anew what they have in common: some servers tell the time in them."""
 
 
 class OpenAIStream:
@@ -25,7 +28,7 @@ class OpenAIStream:
     https://platform.openai.com/docs/api-reference/chat-streaming
     """
 
-    __slots__ = ("_call", "_calls", "_model_json", "_ours", "_theirs", "_usage_in", "state")
+    __slots__ = ("_call", "_calls", "_learnt_at", "_model_json", "_ours", "_theirs", "_usage_in", "state")
 
     def __init__(self, call: Call, *, usage_in: str | None = None) -> None:
         self.state = StreamState()
@@ -35,6 +38,7 @@ class OpenAIStream:
         self._usage_in = usage_in
         self._theirs: bytes | None = None
         self._ours = b""
+        self._learnt_at = 0
 
     def event(self, event: Event) -> bytes:
         """Raises UpstreamError for an error event, GarbledReply for data that is not a JSON object."""
@@ -44,6 +48,7 @@ class OpenAIStream:
             return event.raw
         if event.data == _DONE:
             self.state.complete = True
+            self.state.alike = None
             return event.raw
         fields = _parse(event.data)
         error = in_band_error(fields)
@@ -63,10 +68,10 @@ class OpenAIStream:
         changed, says = self._read(choices) if choices else (False, False)
         served, tier = fields.get("model"), fields.get("service_tier")
         # Before the usage, whose price depends on it.
-        if isinstance(served, str):
-            state.model = served
-        if isinstance(tier, str):
-            state.service_tier = tier
+        if isinstance(served, str) and served != state.model:
+            state.model, state.alike = served, None
+        if isinstance(tier, str) and tier != state.service_tier:
+            state.service_tier, state.alike = tier, None
         changes: dict[str, bytes | None] = {"choices": orjson.dumps(choices)} if changed else {}
         data = event.data
         counted = False
@@ -85,7 +90,21 @@ class OpenAIStream:
             data = splice(data, changes)
         if isinstance(served, str) and served != self._call.model:
             data = self._renamed(data)
-        return event.raw if data is event.data else encode_event(data, event.event)
+        passed_on = event.raw if data is event.data else encode_event(data, event.event)
+        if not (changes or counted) and state.events > self._learnt_at:
+            self._learn(event.raw, fields, passed_on)
+        return passed_on
+
+    def _learn(self, theirs: bytes, fields: dict[str, Any], ours: bytes) -> None:
+        """What the chunks that follow have in common with this one, if it is one of those that most are."""
+        choices = fields.get("choices")
+        if self._call.operation is not Operation.CHAT or not isinstance(choices, list) or len(choices) != 1:
+            return
+        (choice,) = choices
+        delta = choice.get("delta") if isinstance(choice, dict) and not choice.get("finish_reason") else None
+        if isinstance(delta, dict) and delta.keys() == {"content"}:
+            self._learnt_at = self.state.events + _LEARNT_EVERY
+            self.state.alike = alike(theirs, fields, ours)
 
     def _renamed(self, data: bytes) -> bytes:
         """With the client's name for the model: mostly what comes before its end is what came before it last time."""
