@@ -116,9 +116,13 @@ def _encode(translator: Translator, call: Call, model: str) -> None:
 
 
 def _decode(translator: Translator, call: Call, events: Iterable[bytes]) -> None:
-    """As they come from the network, each by itself."""
+    """As they come from the network, each by itself, and as ``exchange.reply`` reads them."""
     stream, framer = translator.stream(call), SseFramer(limit=1 << 20)
     for data in events:
+        repeated = None if stream.state.alike is None else stream.state.alike.read(data)
+        if repeated is not None:
+            stream.state.produced.add(repeated[0])
+            continue
         for event in framer.feed(data):
             stream.event(event)
 
