@@ -40,6 +40,8 @@ _UNHURRIED: Final = 0.010
 
 About as long as it takes until the next request comes to a worker that has something to do.
 """
+_MANY: Final = 16
+"""Settlements in a batch after which the next does not wait for shares: more may be waiting than fit into one."""
 _KEPT_AFTER: Final = 86_400.0
 """Seconds that a window's counters stay after its end: for requests that began in it and are not settled yet."""
 
@@ -87,6 +89,8 @@ class EmbeddedStore:
         self._shares = Shares(self._database, self._counters, free=self._free_now, hold=self._take)
         self._shared = SharedTransaction(self._database, path, begin=self._begin, end=self._end, ended=self._ended)
         self._again: asyncio.TimerHandle | None = None
+        self._is_behind = False
+        self._is_closed = False
 
     def now(self) -> float:
         """See QuotaStore."""
@@ -104,7 +108,7 @@ class EmbeddedStore:
 
     def reserve_here(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved | None:
         """See QuotaStore."""
-        return self._shares.take(reservation, lines, lasts=lasts)
+        return self._shares.take(reservation, lines, lasts=lasts, now=self._clock())
 
     def settle_here(self, settlement: Settlement) -> bool:
         """See QuotaStore."""
@@ -112,7 +116,8 @@ class EmbeddedStore:
 
     def settle(self, batch: str, settlements: Sequence[Settlement]) -> Awaitable[None]:
         """See QuotaStore."""
-        return self._shared.do(lambda: self._book(batch, settlements), within=EVERY if self._shares else _UNHURRIED)
+        within = EVERY if self._shares and not self._is_behind else _UNHURRIED
+        return self._shared.do(lambda: self._book(batch, settlements), within=within)
 
     async def first(self, mark: str, *, until: float | None) -> bool:
         """See QuotaStore."""
@@ -125,6 +130,7 @@ class EmbeddedStore:
 
     async def close(self) -> None:
         """See QuotaStore."""
+        self._is_closed = True
         try:
             if self._shares:
                 self._shares.close()
@@ -170,7 +176,8 @@ class EmbeddedStore:
         self._shared.do(_nothing).add_done_callback(self._seen_to)
 
     def _seen_to(self, answer: asyncio.Future[None]) -> None:
-        if not answer.cancelled() and answer.exception() is not None and self._again is None:
+        failed = not answer.cancelled() and answer.exception() is not None
+        if failed and self._again is None and not self._is_closed:
             self._again = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._see_to_shares)
 
     def _ask(self, reservation: str, lines: Sequence[Line], lasts: float) -> Awaitable[tuple[Reserved, bool]]:
@@ -181,8 +188,12 @@ class EmbeddedStore:
         now = self._clock()
         places = [place(line) for line in lines]
         looks = [self._free(line, row, now) for line, row in zip(lines, self._counters.rows(places), strict=True)]
-        lacking = [line for (_, wait), line in zip(looks, lines, strict=True) if wait != 0 and line.enforced]
-        granted = not lacking
+        lacks = [
+            (line, min(line.amount, LARGEST) - free)
+            for (free, wait), line in zip(looks, lines, strict=True)
+            if wait != 0 and line.enforced
+        ]
+        granted = not lacks
         levels, held = [], []
         for (free, wait), line, where in zip(looks, lines, places, strict=True):
             taken = granted and wait == 0
@@ -191,7 +202,7 @@ class EmbeddedStore:
                 held.append((*where, line.amount))
         if held:
             self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))
-        return Reserved(granted, tuple(levels)), bool(lacking) and self._shares.call_back(lacking, now)
+        return Reserved(granted, tuple(levels)), bool(lacks) and self._shares.call_back(lacks, now)
 
     def _free_now(self, line: Line, now: float) -> int:
         (row,) = self._counters.rows([place(line)])
@@ -231,11 +242,12 @@ class EmbeddedStore:
         if batch in self._booked or batch in self._booking:
             return
         self._booking.append(batch)
+        self._is_behind = len(settlements) >= _MANY
         for settlement in settlements:
             holds = True
             if settlement.closes:
                 holds = self._database.execute(_CLOSE, (settlement.reservation,)).rowcount == 1
-                if not holds:
+                if not holds and any(line.held and line.slot is not None for line in settlement.lines):
                     self._database.execute(_CLOSED, (settlement.reservation, self._clock() + _HANDED_OUT))
             self._settle(settlement.lines, holds=holds)
 
@@ -246,10 +258,11 @@ class EmbeddedStore:
             if known is None:
                 continue
             row = self._counters.to_change(where)
+            used = min(line.used, LARGEST)
             if line.slot is None:
-                row.used += line.used - line.held
+                row.used = min(row.used + used - line.held, LARGEST)
             else:
-                row.used = min(row.used + line.used, LARGEST)
+                row.used = min(row.used + used, LARGEST)
                 row.held -= line.held if holds else 0
 
     def _forget(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -55,17 +56,19 @@ _FORGET_CLOSED: Final = "DELETE FROM reservation WHERE id = ? AND lines IS NULL"
 class _Share:
     """Of one counter. ``left`` of what was ``granted``; ``free`` is what the whole counter has left, as far as known.
 
-    ``taken`` was handed out of it, and ``used`` is what ended requests have used of a window.
+    ``taken`` was handed out of it, and ``used`` is what ended requests have used of a window. After ``until`` it may be
+    somebody else's.
     """
 
-    __slots__ = ("free", "granted", "left", "line", "measure", "place", "taken", "used")
+    __slots__ = ("free", "granted", "left", "line", "measure", "place", "taken", "until", "used")
 
-    def __init__(self, line: Line, granted: int, free: int) -> None:
+    def __init__(self, line: Line, granted: int, free: int, until: float) -> None:
         self.line = line
         self.measure = line.measure
         self.place: Place = place(line)
         self.granted = self.left = granted
         self.free = free
+        self.until = until
         self.taken = self.used = 0
 
 
@@ -101,14 +104,20 @@ class Shares:
     def __bool__(self) -> bool:
         return bool(self._shares)
 
-    def take(self, reservation: str, lines: Sequence[Line], *, lasts: float) -> Reserved | None:
+    def take(self, reservation: str, lines: Sequence[Line], *, lasts: float, now: float) -> Reserved | None:
         """Every line out of a share; None where one has none, or not enough left."""
         self._lasts = lasts
         shares = self._shares
         found = []
         for line in lines:
             share = shares.get(line.counter)
-            if share is None or share.left < line.amount or not _is_of(share, line) or share in found:
+            if (
+                share is None
+                or share.left < line.amount
+                or now >= share.until
+                or not _is_of(share, line)
+                or share in found
+            ):
                 self._note(lines)
                 return None
             found.append(share)
@@ -116,7 +125,7 @@ class Shares:
         for share, line in zip(found, lines, strict=True):
             amount = line.amount
             share.left -= amount
-            share.taken += amount
+            share.taken += amount or 1
             share.free -= amount
             levels.append(Level(share.free, taken=True, wait=0.0))
         self._open[reservation] = lines
@@ -137,8 +146,10 @@ class Shares:
         return True
 
     def close(self) -> None:
-        """The next transaction is the last."""
+        """The next transaction is the last, and nothing is handed out any more."""
         self._is_closed = True
+        for share in self._shares.values():
+            share.until = 0.0
 
     def begin(self, now: float) -> None:
         """Give them back, and write what was handed out."""
@@ -153,7 +164,8 @@ class Shares:
             changed = self._counters.to_change(share.place)
             if isinstance(share.measure, Rate):
                 changed.used -= share.granted
-                changed.used = max(0.0, run_in(changed, share.measure, now)) + share.granted - share.left
+                taken = min(share.granted - share.left, LARGEST)
+                changed.used = min(max(0.0, run_in(changed, share.measure, now)) + taken, LARGEST)
             else:
                 changed.used = min(changed.used + share.used, LARGEST)
                 changed.held -= share.left + share.used
@@ -166,18 +178,19 @@ class Shares:
         if not wanted or self._is_closed:
             return
         called_back = {counter for (counter,) in self._database.execute(_CALLED, (now,))}
+        until = now + self._lasts
         for counter, (line, most) in wanted.items():
-            least = _FEWEST * line.amount
+            least = _FEWEST * (line.amount or 1)
             if most < least or counter in called_back:
                 continue
             free = self._free(line, now)
             granted = min(most, free // _PART)
             if granted >= least:
-                share = self._following[counter] = _Share(line, granted, free)
-                self._hold(line._replace(amount=granted), share.place, now + self._lasts, now)
+                share = self._following[counter] = _Share(line, granted, free, until)
+                self._hold(line._replace(amount=granted), share.place, until, now)
         if self._following:
             lines = [(*share.place, share.granted) for share in self._following.values()]
-            self._database.execute(_KEEP, (self._owner, now + self._lasts, now, orjson.dumps(lines)))
+            self._database.execute(_KEEP, (self._owner, until, now, orjson.dumps(lines)))
 
     def ended(self, moment: float, *, done: bool) -> None:
         """Not ``done``: all is as it was before."""
@@ -188,14 +201,16 @@ class Shares:
             self._since = moment
         self._following = {}
 
-    def call_back(self, lines: Sequence[Line], now: float) -> bool:
-        """Whether others have shares of these counters; they give them back in their next transactions."""
-        places = {place(line) for line in lines}
-        held = set()
-        for (shared,) in self._database.execute(_OTHERS, (self._owner, now - _AWAKE)):
-            held |= places & {(counter, slot) for counter, slot, _ in orjson.loads(shared)}
-        self._database.executemany(_CALL, [(counter, now + _CALLED_BACK) for counter, _ in held])
-        return bool(held)
+    def call_back(self, lacks: Sequence[tuple[Line, float]], now: float) -> bool:
+        """Whether others have what lacks in shares; they give it back in their next transactions."""
+        shared: Counter[str] = Counter()
+        for (lines,) in self._database.execute(_OTHERS, (self._owner, now - _AWAKE)):
+            for counter, _, granted in orjson.loads(lines):
+                shared[counter] += granted
+        if any(shared[line.counter] < lack for line, lack in lacks):
+            return False
+        self._database.executemany(_CALL, [(line.counter, now + _CALLED_BACK) for line, _ in lacks])
+        return True
 
     def forget(self, now: float) -> None:
         """What was called back long ago."""
@@ -212,7 +227,9 @@ class Shares:
         lacking = self._lacking
         for line in lines:
             known = lacking.get(line.counter)
-            lacking[line.counter] = (line, line.amount if known is None else line.amount + known[1])
+            # Whatever a client asks for: sums become floats.
+            amount = min(line.amount, LARGEST) or 1
+            lacking[line.counter] = (line, amount if known is None else amount + known[1])
 
     def _wanted(self, since: float) -> dict[str, tuple[Line, int]]:
         """By counter, what is expected to be asked for until the next transaction: a line of it, and how much in all.
@@ -242,7 +259,9 @@ class Shares:
         for reservation, parts in held.items():
             if self._database.execute(_FORGET_CLOSED, (reservation,)).rowcount == 1:
                 for counter, slot, amount in parts:
-                    self._counters.to_change((counter, slot)).held -= amount
+                    where = (counter, slot)
+                    if self._counters.rows([where]) != [None]:
+                        self._counters.to_change(where).held -= amount
 
 
 def _is_of(share: _Share, line: Line) -> bool:
