@@ -169,9 +169,8 @@ class Books:
 @settings(max_examples=60, deadline=None)
 def test_shares_conserve(steps: list[tuple[str, int, int, int]]) -> None:
     """Grants never pass a limit, refusals are for want of it, and the file says what was used and is held."""
-    hurried = {"EVERY": 0.002, "_SHORTEST": 0.000_2}
     with (
-        mock.patch.multiple(shares, **hurried),
+        mock.patch.multiple(shares, EVERY=0.002, _SHORTEST=0.000_2),
         mock.patch.multiple(embedded, EVERY=0.002, _UNHURRIED=0.000_5),
         tempfile.TemporaryDirectory() as folder,
     ):
