@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -315,3 +316,33 @@ async def test_a_limit_is_named_when_it_refuses(stage: tuple[Gate, Fickle, Told]
     with pytest.raises(RateLimited, match="once"):
         await gate.admit(one)
     assert ("once", "requests", "enforce") in told.said
+
+
+async def test_who_goes_away_while_others_give_back_what_it_lacks_takes_nothing(
+    stage: tuple[Gate, Fickle, Told], tmp_path: Path
+) -> None:
+    """Nor does it give back what it never had; a process that hands out shares is at a pace beside it."""
+    gate, _, told = stage
+    other = EmbeddedStore(tmp_path / "quota.db", lambda: 1_800_000_000.0)
+    busy = Gate(other, lasts=60.0, observer=told, notifier=told)
+    with contextlib.closing(sqlite3.connect(tmp_path / "quota.db")) as file:
+        await gate.admit(charge(tokens=10_000))
+        granted = 1
+        while not file.execute("SELECT 1 FROM share WHERE instr(lines, 'budget')").fetchall():
+            assert granted < 200
+            await busy.admit(charge(tokens=10_000))
+            granted += 1
+        going = asyncio.create_task(gate.admit(charge(tokens=10_000, expected=10_000 - granted)))
+        async with asyncio.timeout(20):
+            while not file.execute("SELECT 1 FROM called_back").fetchall():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0)
+        assert not going.done()
+        going.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await going
+        async with asyncio.timeout(20):
+            while file.execute("SELECT 1 FROM share").fetchall():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.01)
+        counted = "SELECT used, held FROM counted WHERE counter LIKE 'budget%'"
+        assert file.execute(counted).fetchall() == [(0, granted)]
+    await other.close()
