@@ -318,6 +318,13 @@ async def test_a_limit_is_named_when_it_refuses(stage: tuple[Gate, Fickle, Told]
     assert ("once", "requests", "enforce") in told.said
 
 
+async def until_shared_no_more(file: sqlite3.Connection) -> None:
+    """Every process has given back its shares."""
+    async with asyncio.timeout(20):
+        while file.execute("SELECT 1 FROM share").fetchall():  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.01)
+
+
 async def test_who_goes_away_while_others_give_back_what_it_lacks_takes_nothing(
     stage: tuple[Gate, Fickle, Told], tmp_path: Path
 ) -> None:
@@ -328,6 +335,7 @@ async def test_who_goes_away_while_others_give_back_what_it_lacks_takes_nothing(
     with contextlib.closing(sqlite3.connect(tmp_path / "quota.db")) as file:
         await gate.admit(charge(tokens=10_000))
         granted = 1
+        await until_shared_no_more(file)
         while not file.execute("SELECT 1 FROM share WHERE instr(lines, 'budget')").fetchall():
             assert granted < 200
             await busy.admit(charge(tokens=10_000))
@@ -340,9 +348,7 @@ async def test_who_goes_away_while_others_give_back_what_it_lacks_takes_nothing(
         going.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await going
-        async with asyncio.timeout(20):
-            while file.execute("SELECT 1 FROM share").fetchall():  # noqa: ASYNC110 - a file has no event
-                await asyncio.sleep(0.01)
+        await until_shared_no_more(file)
         counted = "SELECT used, held FROM counted WHERE counter LIKE 'budget%'"
         assert file.execute(counted).fetchall() == [(0, granted)]
     await other.close()
