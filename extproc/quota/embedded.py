@@ -112,7 +112,11 @@ class EmbeddedStore:
 
     def settle_here(self, settlement: Settlement) -> bool:
         """See QuotaStore."""
-        return self._shares.settle(settlement)
+        if self._shares.settle(settlement):
+            return True
+        if not self._shares.covers(settlement):
+            self._shared.begin_within(_UNHURRIED)
+        return False
 
     def settle(self, batch: str, settlements: Sequence[Settlement]) -> Awaitable[None]:
         """See QuotaStore."""
@@ -197,7 +201,8 @@ class EmbeddedStore:
         levels, held = [], []
         for (free, wait), line, where in zip(looks, lines, places, strict=True):
             taken = granted and wait == 0
-            levels.append(Level(floor(free) - line.amount if taken else floor(free), taken, wait))
+            left = self._shares.shown(floor(free), line, where, now) - line.amount if taken else floor(free)
+            levels.append(Level(left, taken, wait))
             if taken and self._take(line, where, now + lasts, now):
                 held.append((*where, line.amount))
         if held:

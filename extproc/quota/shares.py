@@ -54,7 +54,7 @@ _FORGET_CLOSED: Final = "DELETE FROM reservation WHERE id = ? AND lines IS NULL"
 
 
 class _Share:
-    """Of one counter. ``left`` of what was ``granted``; ``free`` is what the whole counter has left, as far as known.
+    """Of one counter. ``left`` of what was ``granted``; ``free`` is what the whole counter has left, as is shown.
 
     ``taken`` was handed out of it, and ``used`` is what ended requests have used of a window. After ``until`` it may be
     somebody else's.
@@ -97,6 +97,7 @@ class Shares:
         """Reservations that no transaction has written yet."""
         self._lacking: dict[str, tuple[Line, int]] = {}
         """What was asked for in vain since the last transaction, by counter."""
+        self._others: dict[Place, int] | None = None
         self._lasts = 0.0
         self._since = 0.0
         self._is_closed = False
@@ -130,6 +131,10 @@ class Shares:
             levels.append(Level(share.free, taken=True, wait=0.0))
         self._open[reservation] = lines
         return Reserved(granted=True, levels=tuple(levels))
+
+    def covers(self, settlement: Settlement) -> bool:
+        """Whether nobody waits for what it gives back: there are shares of all that it is of."""
+        return all(line.counter in self._shares for line in settlement.lines)
 
     def settle(self, settlement: Settlement) -> bool:
         """Whether it was of a reservation that no transaction has written yet."""
@@ -186,7 +191,8 @@ class Shares:
             free = self._free(line, now)
             granted = min(most, free // _PART)
             if granted >= least:
-                share = self._following[counter] = _Share(line, granted, free, until)
+                shown = self.shown(free, line, place(line), now)
+                share = self._following[counter] = _Share(line, granted, shown, until)
                 self._hold(line._replace(amount=granted), share.place, until, now)
         if self._following:
             lines = [(*share.place, share.granted) for share in self._following.values()]
@@ -200,13 +206,18 @@ class Shares:
             self._lacking = {}
             self._since = moment
         self._following = {}
+        self._others = None
+
+    def shown(self, free: int, line: Line, where: Place, now: float) -> int:
+        """What is left of a counter, with what others have of it in shares: most of that they have not used."""
+        largest = line.measure.capacity if isinstance(line.measure, Rate) else line.measure.limit
+        return min(free + self._elsewhere(now).get(where, 0), largest)
 
     def call_back(self, lacks: Sequence[tuple[Line, float]], now: float) -> bool:
         """Whether others have what lacks in shares; they give it back in their next transactions."""
         shared: Counter[str] = Counter()
-        for (lines,) in self._database.execute(_OTHERS, (self._owner, now - _AWAKE)):
-            for counter, _, granted in orjson.loads(lines):
-                shared[counter] += granted
+        for (counter, _), granted in self._elsewhere(now).items():
+            shared[counter] += granted
         if any(shared[line.counter] < lack for line, lack in lacks):
             return False
         self._database.executemany(_CALL, [(line.counter, now + _CALLED_BACK) for line, _ in lacks])
@@ -222,6 +233,15 @@ class Shares:
         self._database.executemany(_DROP, [(owner,) for owner, _ in found])
         parts = [part for _, lines in found for part in orjson.loads(lines)]
         return [Settled(counter, slot, granted, 0) for counter, slot, granted in parts if slot != RATE]
+
+    def _elsewhere(self, now: float) -> dict[Place, int]:
+        """What live others have, read once in a transaction."""
+        if self._others is None:
+            self._others = {}
+            for (lines,) in self._database.execute(_OTHERS, (self._owner, now - _AWAKE)):
+                for counter, slot, granted in orjson.loads(lines):
+                    self._others[counter, slot] = self._others.get((counter, slot), 0) + granted
+        return self._others
 
     def _note(self, lines: Sequence[Line]) -> None:
         lacking = self._lacking

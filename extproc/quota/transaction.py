@@ -71,8 +71,7 @@ class SharedTransaction:
         asked = _Asked(work, loop.create_future(), loop.time() + within + _PATIENCE)
         self._asked.append(asked)
         if within:
-            if self._later is None:
-                self._later = loop.call_later(within, self._begin_later)
+            self.begin_within(within)
         elif self._next is None:
             if self._is_turn_taken:
                 self._next = loop.call_soon(self._begin)
@@ -81,6 +80,15 @@ class SharedTransaction:
                 loop.call_soon(self._end_turn)
                 self._begin()
         return asked.answer
+
+    def begin_within(self, seconds: float) -> None:
+        """At the latest, where somebody asks for one meanwhile."""
+        loop = asyncio.get_running_loop()
+        if self._later is not None:
+            if self._later.when() <= loop.time() + seconds:
+                return
+            self._later.cancel()
+        self._later = loop.call_later(seconds, self._begin_later)
 
     def _end_turn(self) -> None:
         self._is_turn_taken = False

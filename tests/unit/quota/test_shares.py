@@ -552,3 +552,35 @@ async def test_what_costs_nothing_has_shares_for_as_long_as_it_is_asked_for(host
     said = statements(store)
     await until(lambda: "COMMIT" in said)
     assert host.shared() > 0
+
+
+async def test_what_others_have_in_shares_is_shown_as_left(host: Host) -> None:
+    """They have not used most of it; headers would jump by an eighth otherwise, from one worker to the other."""
+    first, second = host.process(), host.process()
+    written = await at_a_pace(first) - 1
+    stop(first)
+    assert host.shared() > 0
+    reserved = await second.reserve("second", [line()], lasts=LASTS)
+    assert reserved.levels[0].free == LIMIT - 10 * written - 10
+    found = await at_a_pace(second)
+    here = second.reserve_here("here", [line()], lasts=LASTS)
+    assert here is not None
+    assert here.levels[0].free == LIMIT - 10 * (written + 1 + found + 1)
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+async def test_a_place_that_others_wait_for_is_given_back_before_shares_are(host: Host, *, is_waited_for: bool) -> None:
+    """A limit on few requests at once has no shares; the next of them may be another worker's."""
+    store = host.process()
+    place = Line("few", Unit.CONCURRENT, 1, Window(2, 0, 0, None, None))
+    assert (await store.reserve("request", [place] if is_waited_for else [line()], lasts=LASTS)).granted
+    await at_a_pace(store)
+    settled = Settled("few", 0, 1, 0) if is_waited_for else Settled("b", 5, 10, 1)
+    settlement = Settlement("request", (settled,), closes=True)
+    assert not store.settle_here(settlement)
+    booked = store.settle("s", [settlement])
+    timer = store._shared._later  # noqa: SLF001 - how soon it comes is what is tested
+    assert isinstance(timer, asyncio.TimerHandle)
+    assert (timer.when() < asyncio.get_running_loop().time() + EVERY / 2) == is_waited_for
+    await booked
+    assert "request" not in host.open()
