@@ -11,6 +11,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import (
     ClusterCommonLbConfig,
     ClusterDiscoveryType,
     ClusterLbPolicy,
+    OutlierDetection,
 )
 from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutationRules
 from envoy_data_plane.envoy.config.core.v3 import (
@@ -111,10 +112,14 @@ def processor_cluster(workers: tuple[str, ...]) -> Cluster:
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         lb_policy=ClusterLbPolicy.LEAST_REQUEST,
         # Workers that fail their check are asked again only when no other is left: they may just be slow.
-        common_lb_config=ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=1.0)),
+        # What is found out of them is known to all threads at once: by default, up to a second later.
+        common_lb_config=ClusterCommonLbConfig(
+            healthy_panic_threshold=Percent(value=1.0), update_merge_window=timedelta(0)
+        ),
         load_assignment=endpoints(CLUSTER, *map(remote_address, workers)),
         circuit_breakers=no_breakers(),
         health_checks=[_health_check()],
+        outlier_detection=_passed_by(),
         typed_extension_protocol_options={
             HTTP_OPTIONS: packed(
                 HttpProtocolOptions(
@@ -158,7 +163,27 @@ def _other_worker() -> RetryPolicy:
                 name="envoy.retry_host_predicates.previous_hosts", typed_config=packed(PreviousHostsPredicate())
             )
         ],
-        host_selection_retry_max_attempts=5,
+        host_selection_retry_max_attempts=20,
+    )
+
+
+def _passed_by() -> OutlierDetection:
+    """A worker that cannot be reached is passed by at once, until it answers its check; the others take its part.
+
+    What it answers is no reason.
+    """
+    return OutlierDetection(
+        split_external_local_origin_errors=True,
+        consecutive_local_origin_failure=1,
+        enforcing_consecutive_local_origin_failure=100,
+        enforcing_local_origin_success_rate=0,
+        enforcing_consecutive_5xx=0,
+        enforcing_consecutive_gateway_failure=0,
+        enforcing_success_rate=0,
+        max_ejection_percent=100,
+        interval=_CHECK_EVERY,
+        base_ejection_time=_CHECK_EVERY,
+        max_ejection_time=_CHECK_EVERY,
     )
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
 from rich.console import Console
 
 from extproc.bootstrap.process import find_envoy
@@ -33,6 +32,7 @@ from extproc.server.logs import log_to_standard_error
 from extproc.server.self_metrics import SelfMetrics, Vitals
 from extproc.server.supervisor import Setup, Supervisor
 from extproc.server.zero_config import ADMIN, LISTEN
+from extproc.telemetry.worker_metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from extproc.server.bookkeeping import Bookkeeping
@@ -149,7 +149,7 @@ async def _stopped(supervisor: Supervisor) -> AsyncIterator[None]:
 async def _admin(supervisor: Supervisor, listening: socket.socket, ledger: Bookkeeping | None) -> AsyncIterator[None]:
     """From before the start, so that readiness can be seen coming, until the end, so that draining can."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(supervisor.metrics_directory))  # type: ignore[no-untyped-call] # as shipped
+    registry.register(WorkerMetrics(supervisor.metrics_directory))
     registry.register(SelfMetrics(supervisor.history, lambda: _vitals(supervisor), supervisor.board))
     operated = Operated(
         ready=supervisor.ready,
