@@ -37,6 +37,7 @@ _CALLED_BACK: Final = 1.0
 """Seconds in which nobody takes a share of what was called back."""
 _AWAKE: Final = 10 * EVERY
 """Seconds after which a share that was not seen to is a dead process's, and does not come back when it is called."""
+_TAKEN: Final = True
 
 SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS share (owner TEXT PRIMARY KEY, expires REAL, seen REAL, lines BLOB) WITHOUT ROWID",
@@ -109,28 +110,32 @@ class Shares:
         """Every line out of a share; None where one has none, or not enough left."""
         self._lasts = lasts
         shares = self._shares
-        found = []
+        levels: list[Level] = []
         for line in lines:
-            share = shares.get(line.counter)
+            counter, _, amount, measure, _, _ = line
+            share = shares.get(counter)
             if (
                 share is None
-                or share.left < line.amount
+                or share.left < amount
                 or now >= share.until
-                or not _is_of(share, line)
-                or share in found
+                or (share.measure is not measure and not _is_of(share, line))
             ):
+                self._put_back(lines[: len(levels)])
                 self._note(lines)
                 return None
-            found.append(share)
-        levels = []
-        for share, line in zip(found, lines, strict=True):
-            amount = line.amount
             share.left -= amount
             share.taken += amount or 1
-            share.free -= amount
-            levels.append(Level(share.free, taken=True, wait=0.0))
+            share.free = free = share.free - amount
+            levels.append(Level(free, _TAKEN, 0.0))
         self._open[reservation] = lines
-        return Reserved(granted=True, levels=tuple(levels))
+        return Reserved(_TAKEN, tuple(levels))
+
+    def _put_back(self, lines: Sequence[Line]) -> None:
+        for counter, _, amount, _, _, _ in lines:
+            share = self._shares[counter]
+            share.left += amount
+            share.taken -= amount or 1
+            share.free += amount
 
     def covers(self, settlement: Settlement) -> bool:
         """Whether nobody waits for what it gives back: there are shares of all that it is of."""
@@ -287,8 +292,6 @@ class Shares:
 def _is_of(share: _Share, line: Line) -> bool:
     """Whether the line is counted as the share is: a window may have ended, and a config may say another limit."""
     mine, asked = share.measure, line.measure
-    if mine is asked:
-        return True
     if isinstance(mine, Window) and isinstance(asked, Window):
         return mine.limit == asked.limit and mine.slot == asked.slot
     return mine == asked

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -58,11 +58,11 @@ class Counting:
         )
         self._tasks = [asyncio.create_task(self._gate.run()), asyncio.create_task(webhooks.run())]
 
-    async def admit(self, charge: Charge) -> Admission:
+    def admit(self, charge: Charge) -> Coroutine[Any, Any, Admission]:
         """See Gate."""
         if self._gate is None:
             raise QuotaUnavailable(_NO_GATE)
-        return await self._gate.admit(charge)
+        return self._gate.admit(charge)
 
     async def extend(self, reservation: Reservation, *, tokens: int, price: Price | None) -> Reservation | None:
         """See Gate. Another process let the request through where this one counts nothing yet."""

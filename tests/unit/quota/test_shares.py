@@ -402,13 +402,26 @@ async def test_the_same_limit_read_again_is_the_same(host: Host) -> None:
 
 
 async def test_two_lines_of_one_counter_are_both_taken(host: Host) -> None:
-    """In a transaction."""
+    """Here, too."""
     store = host.process()
     taken = 10 * await at_a_pace(store)
-    assert store.reserve_here("twice", [line(), line(20)], lasts=LASTS) is None
-    assert (await store.reserve("twice", [line(), line(20)], lasts=LASTS)).granted
+    assert store.reserve_here("twice", [line(), line(20)], lasts=LASTS) is not None
     await until(lambda: host.shared() == 0)
     assert host.counted() == [(0, taken + 30)]
+
+
+async def test_what_lacks_a_share_of_one_counter_takes_nothing_of_the_others(host: Host) -> None:
+    """It is asked for in a transaction."""
+    store = host.process()
+    taken = 10 * await at_a_pace(store)
+    reserved = store.reserve_here("before", [line()], lasts=LASTS)
+    assert store.reserve_here("lacks", [line(), line(counter="another")], lasts=LASTS) is None
+    after = store.reserve_here("after", [line()], lasts=LASTS)
+    assert reserved is not None
+    assert after is not None
+    assert after.levels[0].free == reserved.levels[0].free - 10
+    await until(lambda: host.shared() == 0)
+    assert host.counted() == [(0, taken + 20)]
 
 
 async def test_a_shadow_limit_that_is_used_up_refuses_nothing(host: Host) -> None:
