@@ -52,8 +52,8 @@ class Scope:
 
     @property
     def reads_headers(self) -> bool:
-        """Whether calls of one caller to one model differ in it."""
-        return any(dimension.startswith(HEADER) for dimension in (*self.per, *[word for word, _ in self.match]))
+        """Whether calls of one caller to one model are told apart. What chooses them is no header, in any config."""
+        return any(dimension.startswith(HEADER) for dimension in self.per)
 
     def includes(self, subject: Subject) -> bool:
         """Whether the call is counted at all. What is not known matches nothing."""

@@ -12,7 +12,7 @@ from extproc.admission.policy import BudgetPolicy, Drawn, Part, Policy
 from extproc.admission.scope import Subject
 
 _FULL: Final = 100
-_MOST_KNOWN: Final = 4_096
+_MOST_KNOWN: Final = 16_384
 
 
 class Tariff:
@@ -92,15 +92,11 @@ class Tariffs:
         policies = (*self._policies, *own)
         applying = [policy for policy in policies if policy.scope.includes(subject)]
         tariff = Tariff(applying, subject) if applying else None
-        if not any(policy.scope.reads_headers for policy in policies):
+        if not any(policy.scope.reads_headers for policy in applying):
             if len(self._known) >= _MOST_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[name] = tariff
         return tariff
-
-
-UNCOUNTED: Final = Tariffs(())
-"""Of a config without limits and budgets."""
 
 
 def _shown(parts: Sequence[Part]) -> tuple[tuple[int, tuple[str, str, str], Rate], ...] | None:

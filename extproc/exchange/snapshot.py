@@ -13,7 +13,7 @@ import orjson
 
 from extproc.admission.keyring import OPEN, KeyRing
 from extproc.admission.policy import compile_policies, compile_route_limit
-from extproc.admission.tariff import UNCOUNTED, Tariffs
+from extproc.admission.tariff import Tariffs
 from extproc.config.backends import Backend
 from extproc.config.gateway import DEFAULT_CIRCUIT_BREAKER, DEFAULT_RETRIES, DEFAULT_TIMEOUTS, Config
 from extproc.config.glob import glob, is_glob, specificity
@@ -68,7 +68,7 @@ class Snapshot:
     """By backend: when its circuit opens and closes."""
     keys: KeyRing = OPEN
     """Who may ask."""
-    tariffs: Tariffs = UNCOUNTED
+    tariffs: Tariffs = field(default_factory=lambda: Tariffs(()))
     """Limits and budgets."""
     counts: bool = False
     """Whether there are any, those of single keys included."""

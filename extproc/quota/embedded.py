@@ -200,10 +200,13 @@ class EmbeddedStore:
         granted = not lacks
         levels, held = [], []
         for (free, wait), line, where in zip(looks, lines, places, strict=True):
-            taken = granted and wait == 0
-            left = self._shares.shown(floor(free), line, where, now) - line.amount if taken else floor(free)
-            levels.append(Level(left, taken, wait))
-            if taken and self._take(line, where, now + lasts, now):
+            shown = self._shares.shown(floor(free), line, where, now)
+            # What refuses nobody need not be called back before it is taken.
+            fits = wait == 0 or (not line.enforced and line.amount <= shown)
+            taken = granted and fits
+            left = shown if fits else floor(free)
+            levels.append(Level(left - line.amount if taken else left, taken, 0.0 if fits else wait))
+            if taken and self._take(line, where, now + lasts, now) and line.amount:
                 held.append((*where, line.amount))
         if held:
             self._database.execute(_KEEP, (reservation, now + lasts, orjson.dumps(held)))

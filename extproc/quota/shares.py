@@ -48,7 +48,7 @@ _DROP: Final = "DELETE FROM share WHERE owner = ?"
 _OTHERS: Final = "SELECT lines FROM share WHERE owner <> ? AND seen > ?"
 _EXPIRED: Final = "SELECT owner, lines FROM share WHERE expires <= ?"
 _CALL: Final = "INSERT OR REPLACE INTO called_back (counter, until) VALUES (?, ?)"
-_CALLED: Final = "SELECT counter FROM called_back WHERE until > ?"
+_CALLED: Final = "SELECT counter FROM called_back WHERE until > ? AND until <= ?"
 _FORGET: Final = "DELETE FROM called_back WHERE until <= ?"
 _RESERVE: Final = "INSERT OR IGNORE INTO reservation (id, expires, lines) VALUES (?, ?, ?)"
 _FORGET_CLOSED: Final = "DELETE FROM reservation WHERE id = ? AND lines IS NULL"
@@ -187,7 +187,7 @@ class Shares:
         wanted = self._wanted(moment - self._since)
         if not wanted or self._is_closed:
             return
-        called_back = {counter for (counter,) in self._database.execute(_CALLED, (now,))}
+        called_back = {counter for (counter,) in self._database.execute(_CALLED, (now, now + _CALLED_BACK))}
         until = now + self._lasts
         for counter, (line, most) in wanted.items():
             least = _FEWEST * (line.amount or 1)
@@ -275,7 +275,7 @@ class Shares:
         held = {
             reservation: parts
             for reservation, lines in self._open.items()
-            if (parts := [(*place(line), line.amount) for line in lines if isinstance(line.measure, Window)])
+            if (parts := [(*place(one), one.amount) for one in lines if isinstance(one.measure, Window) and one.amount])
         }
         rows = [(reservation, until, orjson.dumps(parts)) for reservation, parts in held.items()]
         if self._database.executemany(_RESERVE, rows).rowcount == len(rows):

@@ -16,6 +16,7 @@ from tests.fakes import FakeProvider
 CLIENTS = 12
 A_MOMENT = 0.1
 """Seconds after a death: the first who cannot reach the worker are how Envoy learns of it."""
+EJECTIONS = "envoy_cluster_outlier_detection_ejections_enforced_total"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -43,14 +44,18 @@ class Load:
                 self.answers.append((began, client.post(self._url, json=BODY).status_code))
 
 
+def said_by_envoy(kortex: KortexProcess) -> list[str]:
+    """Its own metrics."""
+    return httpx.get(f"{kortex.admin_url}/metrics/envoy", trust_env=False).text.splitlines()
+
+
 def is_whole(kortex: KortexProcess, restarts: int) -> bool:
     """Whether both workers serve, and Envoy has known that for a while: it asks them twice a second."""
     metrics = kortex.metrics()
     if (metrics["kortex_worker_restarts_total"], metrics["kortex_workers_serving"]) != (restarts, 2):
         return False
     time.sleep(1.0)
-    said = httpx.get(f"{kortex.admin_url}/metrics/envoy", trust_env=False).text.splitlines()
-    return 'envoy_cluster_membership_healthy{envoy_cluster_name="extproc"} 2' in said
+    return 'envoy_cluster_membership_healthy{envoy_cluster_name="extproc"} 2' in said_by_envoy(kortex)
 
 
 def test_requests_that_come_after_a_workers_death_are_served() -> None:
@@ -65,6 +70,9 @@ def test_requests_that_come_after_a_workers_death_are_served() -> None:
         }
         with KortexProcess(config, workers=2) as kortex:
             load, deaths = Load(kortex), []
+            kortex.until(lambda: len(load.answers) > 20 * CLIENTS, "requests are answered")
+            # Nor is a worker passed by for how it ends the streams of requests.
+            assert f'{EJECTIONS}{{envoy_cluster_name="extproc"}} 0' in said_by_envoy(kortex)
             for restarts in range(3):
                 kortex.until(lambda: is_whole(kortex, restarts), "both workers are well")  # noqa: B023 - at once
                 victim, so_far = kortex.worker_pids[0], len(load.answers)

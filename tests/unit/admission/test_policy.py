@@ -13,10 +13,10 @@ from extproc.admission.caller import Caller
 from extproc.admission.charge import Level, Rate, Reserved, Unit, Window
 from extproc.admission.demand import Demand, billionths, spell_billionths
 from extproc.admission.judgement import brownout, over, passed, rate_headers, refusal, spell_seconds
-from extproc.admission.policy import Drawn, Policy, compile_budget, compile_limit
+from extproc.admission.policy import Drawn, Policy, compile_budget, compile_limit, compile_route_limit
 from extproc.admission.scope import Subject
 from extproc.admission.tariff import Tariff, Tariffs
-from extproc.config.limits import Budget, Limit
+from extproc.config.limits import Budget, Limit, RouteRateLimit
 from extproc.metering.cost import cost
 from extproc.metering.rates import Price, PriceSource
 from extproc.metering.rates import Rate as TokenRate
@@ -236,3 +236,14 @@ def test_seconds_are_spelled_as_openai_does(seconds: float, text: str) -> None:
 def test_money_is_spelled_for_people(amount: int, text: str) -> None:
     """All digits that count."""
     assert spell_billionths(amount) == text
+
+
+def test_most_calls_find_their_tariff_made() -> None:
+    """Also beside a limit that tells calls apart by a header: of another route, or not made for this one alone."""
+    elsewhere = compile_route_limit(
+        "other", RouteRateLimit.model_validate({"requestsPerMinute": 9, "perUser": True, "userHeader": "x-user"})
+    )
+    tariffs = Tariffs([limit(), elsewhere])
+    assert tariffs.of(subject(), ()) is tariffs.of(subject(headers={"x-user": "ben"}), ())
+    users = [tariffs.of(subject(route="other", headers={"x-user": name}), ()) for name in ("anna", "ben")]
+    assert [tariff.lines(DEMAND, NOW)[1].counter.rpartition("/")[2] for tariff in users if tariff] == ["anna", "ben"]

@@ -597,3 +597,36 @@ async def test_a_place_that_others_wait_for_is_given_back_before_shares_are(host
     assert (timer.when() < asyncio.get_running_loop().time() + EVERY / 2) == is_waited_for
     await booked
     assert "request" not in host.open()
+
+
+async def test_who_is_refused_is_shown_what_others_have_in_shares_too(host: Host) -> None:
+    """A threshold would be told of too early otherwise, and once for all."""
+    first, second = host.process(), host.process()
+    written = await at_a_pace(first) - 1
+    stop(first)
+    too_much = Line("small", Unit.TOKENS, 2, WINDOW._replace(limit=1))
+    reserved = await second.reserve("second", [line(), too_much], lasts=LASTS)
+    assert not reserved.granted
+    assert [level.free for level in reserved.levels] == [LIMIT - 10 * written, 1]
+
+
+async def test_a_shadow_limit_is_taken_from_what_others_have_in_shares(host: Host) -> None:
+    """What fits but for their shares is no reason to say that it would have been refused."""
+    first, second = host.process(), host.process()
+    written = await at_a_pace(first) - 1
+    stop(first)
+    amount = LIMIT - 10 * written - host.shared() // 2
+    reserved = await second.reserve("second", [line(amount, enforced=False)], lasts=LASTS)
+    assert (reserved.levels[0].taken, reserved.levels[0].wait) == (True, 0.0)
+    again = await second.reserve("again", [line(amount, enforced=False)], lasts=LASTS)
+    assert not again.levels[0].taken
+
+
+async def test_what_costs_nothing_holds_nothing(host: Host) -> None:
+    """Nobody would give it back, where it is settled elsewhere before it is written."""
+    store, other = host.process(), host.process()
+    await at_a_pace(store, [line(0)])
+    assert store.reserve_here("free", [line(0)], lasts=LASTS) is not None
+    await other.settle("s", [Settlement("free", (), closes=True)])
+    await until(lambda: host.shared() == 0)
+    assert host.open() == set()
