@@ -255,9 +255,16 @@ class EmbeddedStore:
             holds = True
             if settlement.closes:
                 holds = self._database.execute(_CLOSE, (settlement.reservation,)).rowcount == 1
-                if not holds and any(line.held and line.slot is not None for line in settlement.lines):
-                    self._database.execute(_CLOSED, (settlement.reservation, self._clock() + _HANDED_OUT))
+                if not holds:
+                    self._leave_word(settlement)
             self._settle(settlement.lines, holds=holds)
+
+    def _leave_word(self, settlement: Settlement) -> None:
+        """For whoever has handed out a reservation that is settled sooner than it is written."""
+        now = self._clock()
+        gives_back = any(line.held and line.slot is not None for line in settlement.lines)
+        if gives_back and self._shares.may_be_unwritten(now):
+            self._database.execute(_CLOSED, (settlement.reservation, now + _HANDED_OUT))
 
     def _settle(self, lines: Sequence[Settled], *, holds: bool) -> None:
         """What nobody keeps any more is left so."""

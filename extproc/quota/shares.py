@@ -45,7 +45,7 @@ SCHEMA: Final = (
 )
 _KEEP: Final = "INSERT INTO share (owner, expires, seen, lines) VALUES (?, ?, ?, ?)"
 _DROP: Final = "DELETE FROM share WHERE owner = ?"
-_OTHERS: Final = "SELECT lines FROM share WHERE owner <> ? AND seen > ?"
+_OTHERS: Final = "SELECT seen, lines FROM share WHERE owner <> ?"
 _EXPIRED: Final = "SELECT owner, lines FROM share WHERE expires <= ?"
 _CALL: Final = "INSERT OR REPLACE INTO called_back (counter, until) VALUES (?, ?)"
 _CALLED: Final = "SELECT counter FROM called_back WHERE until > ? AND until <= ?"
@@ -99,6 +99,7 @@ class Shares:
         self._lacking: dict[str, tuple[Line, int]] = {}
         """What was asked for in vain since the last transaction, by counter."""
         self._others: dict[Place, int] | None = None
+        self._are_others = False
         self._lasts = 0.0
         self._since = 0.0
         self._is_closed = False
@@ -165,7 +166,8 @@ class Shares:
         """Give them back, and write what was handed out."""
         if not self._shares:
             return
-        # One that was not seen to for as long as a reservation lasts has been given back by somebody.
+        # What was not seen to for as long as a reservation lasts has been given back by somebody, as all that it was
+        # handed out to.
         is_there = self._database.execute(_DROP, (self._owner,)).rowcount == 1
         shares = self._shares.values()
         for share, row in zip(shares, self._counters.rows([share.place for share in shares]), strict=True):
@@ -178,9 +180,9 @@ class Shares:
                 changed.used = min(max(0.0, run_in(changed, share.measure, now)) + taken, LARGEST)
             else:
                 changed.used = min(changed.used + share.used, LARGEST)
-                changed.held -= share.left + share.used
-                changed.held += 0 if is_there else share.granted
-        self._write_open(now)
+                changed.held -= share.left + share.used if is_there else 0
+        if is_there:
+            self._write_open(now)
 
     def hand_out(self, now: float, moment: float) -> None:
         """Take those for the time until the next transaction. ``moment`` is the event loop's time."""
@@ -218,6 +220,11 @@ class Shares:
         largest = line.measure.capacity if isinstance(line.measure, Rate) else line.measure.limit
         return min(free + self._elsewhere(now).get(where, 0), largest)
 
+    def may_be_unwritten(self, now: float) -> bool:
+        """Whether others may have handed out a reservation that is not there, and write it later."""
+        self._elsewhere(now)
+        return self._are_others
+
     def call_back(self, lacks: Sequence[tuple[Line, float]], now: float) -> bool:
         """Whether others have what lacks in shares; they give it back in their next transactions."""
         shared: Counter[str] = Counter()
@@ -242,9 +249,10 @@ class Shares:
     def _elsewhere(self, now: float) -> dict[Place, int]:
         """What live others have, read once in a transaction."""
         if self._others is None:
-            self._others = {}
-            for (lines,) in self._database.execute(_OTHERS, (self._owner, now - _AWAKE)):
-                for counter, slot, granted in orjson.loads(lines):
+            self._others, self._are_others = {}, False
+            for seen, lines in self._database.execute(_OTHERS, (self._owner,)):
+                self._are_others = True
+                for counter, slot, granted in orjson.loads(lines) if seen > now - _AWAKE else ():
                     self._others[counter, slot] = self._others.get((counter, slot), 0) + granted
         return self._others
 

@@ -135,7 +135,8 @@ class Till:
 
     def counters(self) -> dict[str, int]:
         """What the counters of the budgets for all hold, when nothing is reserved any more."""
-        self.gateway.until(lambda: not self.rows("quota.db", "SELECT id FROM reservation"), "all is settled")
+        outstanding = "SELECT id FROM reservation UNION SELECT owner FROM share"
+        self.gateway.until(lambda: not self.rows("quota.db", outstanding), "all is settled and given back")
         rows = self.rows("quota.db", "SELECT counter, used, held FROM counted WHERE slot >= 0")
         assert not [row for row in rows if row["held"]], rows
         counters = {tuple(str(row["counter"]).split("/")[2:4]): row["used"] for row in rows}
