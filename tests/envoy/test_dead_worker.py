@@ -14,7 +14,7 @@ from tests.envoy.kortex_process import KortexProcess
 from tests.fakes import FakeProvider
 
 CLIENTS = 12
-A_MOMENT = 0.1
+A_MOMENT = 0.25
 """Seconds after a death: the first who cannot reach the worker are how Envoy learns of it."""
 EJECTIONS = "envoy_cluster_outlier_detection_ejections_enforced_total"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
