@@ -21,6 +21,8 @@ _OF_REQUESTS: Final = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requ
 _OF_TOKENS: Final = ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens")
 
 Headers = tuple[tuple[str, str], ...]
+Rates = tuple[tuple[int, tuple[str, str, str], Rate], ...]
+"""Each with its place among the lines, and the names of its headers: limit, what remains, when it is full again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +44,10 @@ def refusal(drawn: Sequence[Drawn], reserved: Reserved, *, now: float) -> Kortex
         if one.line.enforced and level.wait != 0
     ]
     policy, line, level = max(failed, key=lambda failure: _LONGEST_WAIT if failure[2].wait is None else failure[2].wait)
+    headers = rate_headers(enforced_rates([one.line for one in drawn]), reserved)
     if isinstance(policy, BudgetPolicy):
-        return _exhausted(policy, line, level, rate_headers(drawn, reserved), now=now)
-    return _limited(policy, line, level, rate_headers(drawn, reserved))
+        return _exhausted(policy, line, level, headers, now=now)
+    return _limited(policy, line, level, headers)
 
 
 def over(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[tuple[Policy, Line]]:
@@ -54,39 +57,37 @@ def over(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[tuple[Policy, L
             yield policy, line
 
 
-def rate_headers(drawn: Sequence[Drawn], reserved: Reserved) -> Headers:
+def enforced_rates(lines: Sequence[Line]) -> Rates:
+    """Those that headers tell of."""
+    return tuple(
+        [
+            (index, _OF_REQUESTS if line.unit is Unit.REQUESTS else _OF_TOKENS, line.measure)
+            for index, line in enumerate(lines)
+            if isinstance(line.measure, Rate) and line.enforced
+        ]
+    )
+
+
+def rate_headers(rates: Rates, reserved: Reserved) -> Headers:
     """OpenAI's headers, for the limit of each kind that has the least left.
 
     https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
+    levels = reserved.levels
     tightest: dict[tuple[str, str, str], tuple[Rate, int]] = {}
-    for (_, line), (free, _, _) in zip(drawn, reserved.levels, strict=True):
-        rate = line.measure
-        if isinstance(rate, Rate) and line.enforced:
-            names = names_for(line.unit)
-            known = tightest.get(names)
-            if known is None or free / rate.capacity < known[1] / known[0].capacity:
-                tightest[names] = (rate, free)
+    for index, names, rate in rates:
+        free = levels[index].free
+        known = tightest.get(names)
+        if known is None or free / rate.capacity < known[1] / known[0].capacity:
+            tightest[names] = (rate, free)
     headers: list[tuple[str, str]] = []
-    for names, (rate, free) in tightest.items():
-        headers += spell_rate(names, rate, free)
+    for (limit, remaining, reset), (rate, free) in tightest.items():
+        headers += (
+            (limit, str(rate.capacity)),
+            (remaining, str(free) if free > 0 else "0"),
+            (reset, spell_seconds((rate.capacity - free) / rate.per_second if free < rate.capacity else 0.0)),
+        )
     return tuple(headers)
-
-
-def names_for(unit: Unit) -> tuple[str, str, str]:
-    """Of the headers that tell of a rate of such units: its limit, what remains, and when it is full again."""
-    return _OF_REQUESTS if unit is Unit.REQUESTS else _OF_TOKENS
-
-
-def spell_rate(names: tuple[str, str, str], rate: Rate, free: int) -> Headers:
-    """Its three headers."""
-    limit, remaining, reset = names
-    capacity = rate.capacity
-    return (
-        (limit, str(capacity)),
-        (remaining, str(free) if free > 0 else "0"),
-        (reset, spell_seconds((capacity - free) / rate.per_second if free < capacity else 0.0)),
-    )
 
 
 def passed(drawn: Sequence[Drawn], reserved: Reserved) -> Iterator[Passed]:

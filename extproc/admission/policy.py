@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from extproc.admission.charge import Line, Rate, Unit, Window
 from extproc.admission.demand import Demand, billionths
@@ -20,14 +20,6 @@ _AT_ONCE: Final = Estimator()
 class Part(Protocol):
     """One counter of a limit or budget, for one caller: what a call takes from it."""
 
-    @property
-    def unit(self) -> Unit:
-        """What it counts."""
-
-    @property
-    def shown(self) -> Rate | None:
-        """What replies' headers tell of it; None where there is nothing that they could."""
-
     def line(self, demand: Demand, now: float) -> Line:
         """``now`` is Unix seconds on the store's clock."""
 
@@ -37,8 +29,6 @@ class _Requests:
     """Every call takes the same."""
 
     one: Line
-    shown: Rate | None
-    unit: ClassVar = Unit.REQUESTS
 
     def line(self, demand: Demand, now: float) -> Line:  # noqa: ARG002 - see Part
         return self.one
@@ -49,11 +39,6 @@ class _Tokens:
     counter: str
     rate: Rate
     enforced: bool
-    unit: ClassVar = Unit.TOKENS
-
-    @property
-    def shown(self) -> Rate | None:
-        return self.rate if self.enforced else None
 
     def line(self, demand: Demand, now: float) -> Line:  # noqa: ARG002 - see Part
         return Line(self.counter, Unit.TOKENS, demand.input + demand.output(_AT_ONCE), self.rate, self.enforced)
@@ -63,8 +48,6 @@ class _Concurrent:
     """When it is over is of no account to a request: the same line serves a minute long."""
 
     __slots__ = ("_counter", "_enforced", "_line", "_most", "_until")
-    shown: ClassVar = None
-    unit: ClassVar = Unit.CONCURRENT
 
     def __init__(self, counter: str, most: int, *, enforced: bool) -> None:
         self._counter = counter
@@ -89,11 +72,6 @@ class _Budget:
     currency: str | None
     clockwork: Clockwork
     estimator: Estimator
-    shown: ClassVar = None
-
-    @property
-    def unit(self) -> Unit:
-        return Unit.TOKENS if self.currency is None else Unit.MONEY
 
     def line(self, demand: Demand, now: float) -> Line:
         output = demand.output(self.estimator)
@@ -124,8 +102,7 @@ class LimitPolicy:
         parts: list[Part] = []
         if self.requests is not None:
             counter = f"{self.counter}/{Unit.REQUESTS}/{own}"
-            line = Line(counter, Unit.REQUESTS, 1, self.requests, enforced)
-            parts.append(_Requests(line, self.requests if enforced else None))
+            parts.append(_Requests(Line(counter, Unit.REQUESTS, 1, self.requests, enforced)))
         if self.tokens is not None:
             parts.append(_Tokens(f"{self.counter}/{Unit.TOKENS}/{own}", self.tokens, enforced))
         if self.concurrent is not None:

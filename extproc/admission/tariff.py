@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from extproc.admission.charge import Line, Rate, Reserved
+from extproc.admission.charge import Line, Reserved
 from extproc.admission.demand import Demand
-from extproc.admission.judgement import Headers, names_for, rate_headers, spell_rate
-from extproc.admission.policy import BudgetPolicy, Drawn, Part, Policy
+from extproc.admission.judgement import Headers, Rates, enforced_rates, rate_headers
+from extproc.admission.policy import BudgetPolicy, Drawn, Policy
 from extproc.admission.scope import Subject
 
 _FULL: Final = 100
@@ -18,18 +18,19 @@ _MOST_KNOWN: Final = 16_384
 class Tariff:
     """``policies`` are those that count such a call, in the order of the config."""
 
-    __slots__ = ("_owners", "_parts", "_shadows", "_shown", "_watched", "closed", "counts_tokens", "enforces_output")
+    __slots__ = ("_parts", "_rates", "_shadows", "_watched", "closed", "counts_tokens", "enforces_output", "owners")
 
     def __init__(self, policies: Sequence[Policy], subject: Subject) -> None:
         owned = [(policy, part) for policy in policies for part in policy.parts(subject)]
-        self._owners = tuple([policy for policy, _ in owned])
+        self.owners = tuple([policy for policy, _ in owned])
+        """Of each line."""
         self._parts = tuple([part for _, part in owned])
-        self._shown = _shown(self._parts)
-        self._shadows = tuple([index for index, owner in enumerate(self._owners) if not owner.enforced])
+        self._rates: Rates | None = None
+        self._shadows = tuple([index for index, owner in enumerate(self.owners) if not owner.enforced])
         self._watched = tuple(
             [
                 (index, _ample(owner))
-                for index, owner in enumerate(self._owners)
+                for index, owner in enumerate(self.owners)
                 if isinstance(owner, BudgetPolicy) and (owner.thresholds or owner.tiers)
             ]
         )
@@ -39,18 +40,13 @@ class Tariff:
         budgets = [policy for policy in policies if isinstance(policy, BudgetPolicy)]
         self.enforces_output = any(budget.estimator.output == "enforced" for budget in budgets)
 
-    @property
-    def owners(self) -> tuple[Policy, ...]:
-        """Of each line."""
-        return self._owners
-
     def lines(self, demand: Demand, now: float) -> list[Line]:
         """What a call takes; ``now`` is Unix seconds on the store's clock."""
         return [part.line(demand, now) for part in self._parts]
 
     def drawn(self, lines: Sequence[Line]) -> list[Drawn]:
         """The same lines, and on whose behalf."""
-        return list(map(Drawn, self._owners, lines))
+        return list(map(Drawn, self.owners, lines))
 
     def is_quiet(self, reserved: Reserved) -> bool:
         """Whether all was taken, and no budget is so far used that anybody is told, or calls are made cheaper."""
@@ -64,13 +60,10 @@ class Tariff:
         return reserved.granted
 
     def headers(self, lines: Sequence[Line], reserved: Reserved) -> Headers:
-        """See ``rate_headers``."""
-        if self._shown is None:
-            return rate_headers(self.drawn(lines), reserved)
-        headers: Headers = ()
-        for index, names, rate in self._shown:
-            headers += spell_rate(names, rate, reserved.levels[index].free)
-        return headers
+        """See ``rate_headers``. Lines differ in their amounts, but not in their rates."""
+        if self._rates is None:
+            self._rates = enforced_rates(lines)
+        return rate_headers(self._rates, reserved)
 
 
 class Tariffs:
@@ -97,13 +90,6 @@ class Tariffs:
                 del self._known[next(iter(self._known))]
             self._known[name] = tariff
         return tariff
-
-
-def _shown(parts: Sequence[Part]) -> tuple[tuple[int, tuple[str, str, str], Rate], ...] | None:
-    """The rates that headers tell of, where it is not for each call to find the tightest of several."""
-    rates = [(index, part.unit, part.shown) for index, part in enumerate(parts)]
-    found = [(index, names_for(unit), rate) for index, unit, rate in rates if rate is not None]
-    return tuple(found) if len({names for _, names, _ in found}) == len(found) else None
 
 
 def _ample(budget: BudgetPolicy) -> int:

@@ -90,7 +90,6 @@ class EmbeddedStore:
         self._shared = SharedTransaction(self._database, path, begin=self._begin, end=self._end, ended=self._ended)
         self._again: asyncio.TimerHandle | None = None
         self._is_behind = False
-        self._is_closed = False
 
     def now(self) -> float:
         """See QuotaStore."""
@@ -134,10 +133,9 @@ class EmbeddedStore:
 
     async def close(self) -> None:
         """See QuotaStore."""
-        self._is_closed = True
+        self._shares.close()
         try:
             if self._shares:
-                self._shares.close()
                 with contextlib.suppress(StoreUnavailable):
                     await self._shared.do(_nothing)
         finally:
@@ -181,7 +179,7 @@ class EmbeddedStore:
 
     def _seen_to(self, answer: asyncio.Future[None]) -> None:
         failed = not answer.cancelled() and answer.exception() is not None
-        if failed and self._again is None and not self._is_closed:
+        if failed and self._again is None and not self._shares.is_closed:
             self._again = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._see_to_shares)
 
     def _ask(self, reservation: str, lines: Sequence[Line], lasts: float) -> Awaitable[tuple[Reserved, bool]]:

@@ -91,9 +91,7 @@ class Gate:
                 await self._learn_time()
             now = self._store.now()
             lines = charge.lines(now)
-            reserved = self._store.reserve_here(identity, lines, lasts=self._lasts)
-            if reserved is None:
-                reserved = await self._reserve(identity, lines)
+            reserved = await self._reserve(identity, lines)
         except StoreUnavailable as error:
             return self._uncounted(charge, error)
         if not self._up:
@@ -113,9 +111,7 @@ class Gate:
         identity = self._named()
         lines = [growth.line(tokens, price) for growth in reservation.growths]
         try:
-            reserved = self._store.reserve_here(identity, lines, lasts=self._lasts)
-            if reserved is None:
-                reserved = await self._reserve(identity, lines)
+            reserved = await self._reserve(identity, lines)
         except StoreUnavailable as error:
             self._complain(error)
             return NOTHING_HELD
@@ -135,6 +131,9 @@ class Gate:
         return f"{self._own}-{next(self._numbers):x}"
 
     async def _reserve(self, identity: str, lines: Sequence[Line]) -> Reserved:
+        here = self._store.reserve_here(identity, lines, lasts=self._lasts)
+        if here is not None:
+            return here
         try:
             return await self._store.reserve(identity, lines, lasts=self._lasts)
         except asyncio.CancelledError:

@@ -57,19 +57,17 @@ _FORGET_CLOSED: Final = "DELETE FROM reservation WHERE id = ? AND lines IS NULL"
 class _Share:
     """Of one counter. ``left`` of what was ``granted``; ``free`` is what the whole counter has left, as is shown.
 
-    ``taken`` was handed out of it, and ``used`` is what ended requests have used of a window. After ``until`` it may be
-    somebody else's.
+    ``taken`` was handed out of it, and ``used`` is what ended requests have used of a window.
     """
 
-    __slots__ = ("free", "granted", "left", "line", "measure", "place", "taken", "until", "used")
+    __slots__ = ("free", "granted", "left", "line", "measure", "place", "taken", "used")
 
-    def __init__(self, line: Line, granted: int, free: int, until: float) -> None:
+    def __init__(self, line: Line, granted: int, free: int) -> None:
         self.line = line
         self.measure = line.measure
         self.place: Place = place(line)
         self.granted = self.left = granted
         self.free = free
-        self.until = until
         self.taken = self.used = 0
 
 
@@ -102,7 +100,9 @@ class Shares:
         self._are_others = False
         self._lasts = 0.0
         self._since = 0.0
-        self._is_closed = False
+        self._until = self._following_until = 0.0
+        """After that, they may be somebody else's."""
+        self.is_closed = False
 
     def __bool__(self) -> bool:
         return bool(self._shares)
@@ -110,17 +110,12 @@ class Shares:
     def take(self, reservation: str, lines: Sequence[Line], *, lasts: float, now: float) -> Reserved | None:
         """Every line out of a share; None where one has none, or not enough left."""
         self._lasts = lasts
-        shares = self._shares
+        shares = self._shares if now < self._until else {}
         levels: list[Level] = []
         for line in lines:
             counter, _, amount, measure, _, _ = line
             share = shares.get(counter)
-            if (
-                share is None
-                or share.left < amount
-                or now >= share.until
-                or (share.measure is not measure and not _is_of(share, line))
-            ):
+            if share is None or share.left < amount or (share.measure is not measure and not _is_of(share, line)):
                 self._put_back(lines[: len(levels)])
                 self._note(lines)
                 return None
@@ -158,9 +153,8 @@ class Shares:
 
     def close(self) -> None:
         """The next transaction is the last, and nothing is handed out any more."""
-        self._is_closed = True
-        for share in self._shares.values():
-            share.until = 0.0
+        self.is_closed = True
+        self._until = 0.0
 
     def begin(self, now: float) -> None:
         """Give them back, and write what was handed out."""
@@ -187,10 +181,10 @@ class Shares:
     def hand_out(self, now: float, moment: float) -> None:
         """Take those for the time until the next transaction. ``moment`` is the event loop's time."""
         wanted = self._wanted(moment - self._since)
-        if not wanted or self._is_closed:
+        if not wanted or self.is_closed:
             return
         called_back = {counter for (counter,) in self._database.execute(_CALLED, (now, now + _CALLED_BACK))}
-        until = now + self._lasts
+        until = self._following_until = now + self._lasts
         for counter, (line, most) in wanted.items():
             least = _FEWEST * (line.amount or 1)
             if most < least or counter in called_back:
@@ -199,7 +193,7 @@ class Shares:
             granted = min(most, free // _PART)
             if granted >= least:
                 shown = self.shown(free, line, place(line), now)
-                share = self._following[counter] = _Share(line, granted, shown, until)
+                share = self._following[counter] = _Share(line, granted, shown)
                 self._hold(line._replace(amount=granted), share.place, until, now)
         if self._following:
             lines = [(*share.place, share.granted) for share in self._following.values()]
@@ -208,7 +202,7 @@ class Shares:
     def ended(self, moment: float, *, done: bool) -> None:
         """Not ``done``: all is as it was before."""
         if done:
-            self._shares = self._following
+            self._shares, self._until = self._following, self._following_until
             self._open = {}
             self._lacking = {}
             self._since = moment

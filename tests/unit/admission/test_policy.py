@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from extproc.admission.caller import Caller
 from extproc.admission.charge import Level, Rate, Reserved, Unit, Window
 from extproc.admission.demand import Demand, billionths, spell_billionths
-from extproc.admission.judgement import brownout, over, passed, rate_headers, refusal, spell_seconds
+from extproc.admission.judgement import brownout, enforced_rates, over, passed, rate_headers, refusal, spell_seconds
 from extproc.admission.policy import Drawn, Policy, compile_budget, compile_limit, compile_route_limit
 from extproc.admission.scope import Subject
 from extproc.admission.tariff import Tariff, Tariffs
@@ -141,7 +141,7 @@ def test_headers_tell_of_the_tightest_limit() -> None:
     """Of each kind; a shadow says nothing."""
     policies = [limit(), limit(name="small", burst=4), limit(name="shadow", burst=1, mode="shadow")]
     drawn = draw(policies, subject(), DEMAND, NOW)
-    headers = dict(rate_headers(drawn, levels(True, (30, 0), (3, 0), (0, 0))))
+    headers = dict(rate_headers(enforced_rates([one.line for one in drawn]), levels(True, (30, 0), (3, 0), (0, 0))))
     assert headers == {
         "x-ratelimit-limit-requests": "60",
         "x-ratelimit-remaining-requests": "30",
